@@ -1,0 +1,124 @@
+"""The engine protocol: what every CKKS library is asked for, and nothing else.
+
+An `Engine` is a library with one parameter set. The client asks it for keys, encryption and
+decryption; the server asks it for an `Evaluator` over evaluation keys and never sees a secret key.
+Levels count the rescales that remain; rotations are left-positive; vectors are float64 [slots].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .params import CkksParams
+from .program import Vector
+
+Cipher = Any
+"""A library's ciphertext. Only the engine that made it looks inside."""
+
+Plain = Any
+"""A library's encoded plaintext."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can and cannot do; the conformance suite skips by these names."""
+
+    encrypted: bool
+    """Ciphertexts hide their values (false for `clear` and `dry`)."""
+    values: bool
+    """Ciphertexts hold values at all (false for `dry`)."""
+    exact_scale: bool
+    """Scales are chosen by us for each value (false where the library fixes them)."""
+    hoisting: bool
+    """`rotate_many` is cheaper than as many rotations."""
+    process_wide_lock: bool
+    """The library must not be entered by two threads at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """A secret key. Stays with the client: no server type has a field that could hold one."""
+
+    handle: Any
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationKeys:
+    """Relinearisation and Galois keys: public, and all that the server is given."""
+
+    handle: Any
+    key_id: str
+    rotations: tuple[int, ...]
+    """Steps in ring slots."""
+
+
+class Evaluator(Protocol):
+    """Ciphertext operations under one set of evaluation keys."""
+
+    def prepare_plain(self, values: Vector, level: int, scale: float) -> Plain:
+        """Encode `values` [slots] for use with a ciphertext of this level."""
+
+    def rotate(self, a: Cipher, step: int) -> Cipher: ...
+    def rotate_many(self, a: Cipher, steps: Sequence[int]) -> list[Cipher]: ...
+    def add(self, a: Cipher, b: Cipher) -> Cipher: ...
+    def sub(self, a: Cipher, b: Cipher) -> Cipher: ...
+    def negate(self, a: Cipher) -> Cipher: ...
+    def add_plain(self, a: Cipher, p: Plain) -> Cipher: ...
+
+    def dot_plain(self, cts: Sequence[Cipher], pts: Sequence[Plain]) -> Cipher:
+        """Sum of products, one rescale."""
+
+    def dot_cipher(self, pairs: Sequence[tuple[Cipher, Cipher]]) -> Cipher:
+        """Sum of products (a square where both are one object), one relinearisation and rescale."""
+
+    def level_down(self, a: Cipher, level: int) -> Cipher: ...
+    def level(self, a: Cipher) -> int: ...
+    def scale(self, a: Cipher) -> float: ...
+
+
+class Engine(Protocol):
+    """A library with one parameter set."""
+
+    name: str
+    version: str
+    params: CkksParams
+    capabilities: Capabilities
+
+    @property
+    def slots(self) -> int: ...
+
+    @property
+    def moduli(self) -> tuple[float, ...]:
+        """The true primes, `moduli[l]` being the one that a rescale from level l drops."""
+
+    @property
+    def log_qp(self) -> float:
+        """log2(Q*P) as read back from the library where it can be."""
+
+    def generate_keys(self, rotations: Sequence[int]) -> tuple[SecretKey, bytes]:
+        """A new secret key, and its evaluation keys for exactly these steps (in ring slots).
+
+        The evaluation keys come serialised, in the library's smallest form (seeded where it can):
+        the client only ever sends them. `load_evaluation_keys` makes them usable.
+        """
+
+    def encrypt(self, key: SecretKey, values: Vector, level: int, scale: float) -> Cipher:
+        """Encrypt `values` [slots], refusing NaN, infinities and what the scale cannot hold."""
+
+    def encrypt_bytes(self, key: SecretKey, values: Vector, level: int, scale: float) -> bytes:
+        """`encrypt` and `save_cipher` in one, in the smallest form (seeded where it can)."""
+
+    def decrypt(self, key: SecretKey, a: Cipher) -> Vector: ...
+
+    def evaluator(self, keys: EvaluationKeys) -> Evaluator: ...
+
+    def save_cipher(self, a: Cipher) -> bytes: ...
+    def load_cipher(self, data: bytes) -> Cipher: ...
+    def save_secret_key(self, key: SecretKey) -> bytes: ...
+    def load_secret_key(self, data: bytes, key_id: str) -> SecretKey: ...
+    def load_evaluation_keys(
+        self, data: bytes, key_id: str, rotations: tuple[int, ...]
+    ) -> EvaluationKeys: ...

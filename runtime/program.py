@@ -1,0 +1,168 @@
+"""The compiled program: a flat, typed list of CKKS instructions over numbered values.
+
+Values are numbered from 0: first the input ciphertexts, then one value for each instruction, in
+order. A program is planned on `slots` slots, a power of two. An engine with B times as many slots
+runs it unchanged with every rotation times B and every vector element repeated B times: slot
+s*B + b belongs to window b, so B windows share each ciphertext at the latency of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InternalError
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate:
+    """Left rotation by `step`: slot s of the result is slot (s + step) mod slots of `src`."""
+
+    src: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Slot-wise sum; same level and scale."""
+
+    a: int
+    b: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sub:
+    """Slot-wise difference a - b; same level and scale."""
+
+    a: int
+    b: int
+
+
+@dataclass(frozen=True, slots=True)
+class Negate:
+    src: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddPlain:
+    """Add the plaintext vector numbered `plain`, encoded at the ciphertext's level and scale."""
+
+    src: int
+    plain: int
+
+
+@dataclass(frozen=True, slots=True)
+class DotPlain:
+    """Sum over k of srcs[k] * plains[k], slot-wise, with one rescale at the end: one level down."""
+
+    srcs: tuple[int, ...]
+    plains: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DotCipher:
+    """Sum over k of a_k * b_k, slot-wise, one relinearisation and one rescale: one level down.
+
+    A pair of the same value twice is a square.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelDown:
+    """Drop primes until `level` is reached; values and scale stay as they are."""
+
+    src: int
+    level: int
+
+
+Instruction = Rotate | Add | Sub | Negate | AddPlain | DotPlain | DotCipher | LevelDown
+
+
+def operands(instruction: Instruction) -> tuple[int, ...]:
+    """Numbers of the ciphertext values that `instruction` reads."""
+    match instruction:
+        case Add(a, b) | Sub(a, b):
+            return (a, b)
+        case Rotate(src, _) | Negate(src) | AddPlain(src, _) | LevelDown(src, _):
+            return (src,)
+        case DotPlain(srcs, _):
+            return srcs
+        case DotCipher(pairs):
+            return tuple(v for pair in pairs for v in pair)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """Instructions, their plaintext vectors (float64 [slots] each), inputs and outputs.
+
+    `input_levels[k]` is the level at which input ciphertext k is encrypted, `outputs` the numbers
+    of the values that go back to the client. `labels[i]` names the layer instruction i belongs to.
+    """
+
+    slots: int
+    input_levels: tuple[int, ...]
+    instructions: tuple[Instruction, ...]
+    outputs: tuple[int, ...]
+    plains: tuple[Vector, ...]
+    labels: tuple[str, ...] = field(default=())
+
+    def __iter__(self) -> Iterator[tuple[int, Instruction]]:
+        """Pairs of (value number, instruction that defines it)."""
+        return iter(enumerate(self.instructions, start=len(self.input_levels)))
+
+    @property
+    def rotations(self) -> tuple[int, ...]:
+        """The exact set of rotation steps, in plan slots, sorted, each in 1..slots-1."""
+        steps = {i.step % self.slots for i in self.instructions if isinstance(i, Rotate)}
+        return tuple(sorted(steps - {0}))
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether a relinearisation key is needed."""
+        return any(isinstance(i, DotCipher) for i in self.instructions)
+
+    @property
+    def depth(self) -> int:
+        return max(self.input_levels)
+
+
+def infer_levels(program: Program) -> tuple[int, ...]:
+    """Level of every value; raises InternalError where the typing rules are broken."""
+    levels = list(program.input_levels)
+    n_plain = len(program.plains)
+    for number, ins in program:
+        reads = operands(ins)
+        if not reads or any(not 0 <= r < number for r in reads):
+            raise InternalError(f"%{number} reads values that are not defined: {ins}")
+        have = {levels[r] for r in reads}
+        if len(have) != 1:
+            raise InternalError(f"%{number} mixes levels {sorted(have)}: {ins}")
+        level = have.pop()
+        match ins:
+            case DotPlain(srcs, plains):
+                if len(srcs) != len(plains) or any(not 0 <= p < n_plain for p in plains):
+                    raise InternalError(f"%{number}: operands and plaintexts do not pair: {ins}")
+                level -= 1
+            case DotCipher(_):
+                level -= 1
+            case AddPlain(_, plain) if not 0 <= plain < n_plain:
+                raise InternalError(f"%{number} reads a plaintext that is not there: {ins}")
+            case LevelDown(_, to):
+                if not 0 <= to < level:
+                    raise InternalError(f"%{number}: cannot go from level {level} to {to}")
+                level = to
+            case _:
+                pass
+        if level < 0:
+            raise InternalError(f"%{number}: no level left to rescale: {ins}")
+        levels.append(level)
+    if any(not 0 <= o < len(levels) for o in program.outputs):
+        raise InternalError("an output is not a value of the program")
+    return tuple(levels)
