@@ -1,0 +1,143 @@
+"""Runs a program on an engine: plaintexts encoded once at load, values freed at their last use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .engine import Cipher, Engine, Evaluator, Plain
+from .errors import InternalError
+from .program import (
+    Add,
+    AddPlain,
+    DotCipher,
+    DotPlain,
+    Instruction,
+    LevelDown,
+    Negate,
+    Program,
+    Rotate,
+    Sub,
+    infer_levels,
+    operands,
+)
+from .scales import assign_scales
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of the engine: the values it defines, and those that nobody reads afterwards."""
+
+    numbers: tuple[int, ...]
+    instructions: tuple[Instruction, ...]
+    last_reads: tuple[int, ...]
+
+
+def schedule(program: Program) -> tuple[Step, ...]:
+    """Group neighbouring rotations of one value (for hoisting), and find every last read."""
+    groups: list[list[tuple[int, Instruction]]] = []
+    for number, ins in program:
+        previous = groups[-1][-1][1] if groups else None
+        if isinstance(ins, Rotate) and isinstance(previous, Rotate) and previous.src == ins.src:
+            groups[-1].append((number, ins))
+        else:
+            groups.append([(number, ins)])
+    keep = set(program.outputs)
+    steps: list[Step] = []
+    for group in reversed(groups):
+        defined = tuple(n for n, _ in group)
+        reads = {r for _, ins in group for r in operands(ins)}
+        unread = tuple(n for n in defined if n not in keep)
+        steps.append(Step(defined, tuple(i for _, i in group), (*(reads - keep), *unread)))
+        keep |= reads
+    return tuple(reversed(steps))
+
+
+class Executor:
+    """A program bound to an engine and to one user's evaluation keys.
+
+    `batch` is the number of windows that share a ciphertext: the engine's slots over the program's.
+    """
+
+    def __init__(
+        self, engine: Engine, evaluator: Evaluator, program: Program, input_scale: float
+    ) -> None:
+        if engine.slots % program.slots:
+            raise InternalError(f"{program.slots} slots do not divide the engine's {engine.slots}")
+        self.program = program
+        self.batch = engine.slots // program.slots
+        self._evaluator = evaluator
+        self._steps = schedule(program)
+        self._plains = self._encode(engine, input_scale)
+
+    def _encode(self, engine: Engine, input_scale: float) -> dict[int, tuple[Plain, ...]]:
+        program = self.program
+        levels = infer_levels(program)
+        scales = assign_scales(program, engine.moduli, input_scale)
+        cache: dict[tuple[int, int, float], Plain] = {}
+
+        def encode(plain: int, level: int, scale: float) -> Plain:
+            key = (plain, level, scale)
+            if key not in cache:
+                vector = np.repeat(program.plains[plain], self.batch)
+                cache[key] = self._evaluator.prepare_plain(vector, level, scale)
+            return cache[key]
+
+        encoded: dict[int, tuple[Plain, ...]] = {}
+        for number, ins in program:
+            if isinstance(ins, AddPlain):
+                (scale,) = scales.plains[number]
+                encoded[number] = (encode(ins.plain, levels[ins.src], scale),)
+            elif isinstance(ins, DotPlain):
+                level = levels[ins.srcs[0]]
+                encoded[number] = tuple(
+                    encode(p, level, s)
+                    for p, s in zip(ins.plains, scales.plains[number], strict=True)
+                )
+        return encoded
+
+    def run(
+        self, inputs: Sequence[Cipher], on_step: Callable[[int], None] | None = None
+    ) -> list[Cipher]:
+        """Outputs for the input ciphertexts; `on_step(done)` is called after every instruction."""
+        if len(inputs) != len(self.program.input_levels):
+            raise InternalError(
+                f"{len(inputs)} input ciphertexts given, {len(self.program.input_levels)} expected"
+            )
+        values: dict[int, Cipher] = dict(enumerate(inputs))
+        done = 0
+        for step in self._steps:
+            for number, value in zip(step.numbers, self._call(step, values), strict=True):
+                values[number] = value
+            for number in step.last_reads:
+                values.pop(number, None)
+            done += len(step.numbers)
+            if on_step is not None:
+                on_step(done)
+        return [values[o] for o in self.program.outputs]
+
+    def _call(self, step: Step, values: dict[int, Cipher]) -> list[Cipher]:
+        ev = self._evaluator
+        number, ins = step.numbers[0], step.instructions[0]
+        match ins:
+            case Rotate(src, _):
+                steps = [r.step * self.batch for r in step.instructions if isinstance(r, Rotate)]
+                if len(steps) > 1:
+                    return ev.rotate_many(values[src], steps)
+                return [ev.rotate(values[src], steps[0])]
+            case Add(a, b):
+                return [ev.add(values[a], values[b])]
+            case Sub(a, b):
+                return [ev.sub(values[a], values[b])]
+            case Negate(src):
+                return [ev.negate(values[src])]
+            case AddPlain(src, _):
+                return [ev.add_plain(values[src], self._plains[number][0])]
+            case DotPlain(srcs, _):
+                return [ev.dot_plain([values[s] for s in srcs], self._plains[number])]
+            case DotCipher(pairs):
+                return [ev.dot_cipher([(values[a], values[b]) for a, b in pairs])]
+            case LevelDown(src, level):
+                return [ev.level_down(values[src], level)]
