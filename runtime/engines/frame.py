@@ -1,0 +1,133 @@
+"""The frame around every serialised object of an engine: what it is, whose it is, that it is whole.
+
+Layout: magic, uint16 header length, header (canonical JSON), payload. The header names kind,
+engine space, key, level and scale, and the payload's length and BLAKE2b digest; all of it is
+checked before the payload is handed to a library. The digest finds damage, not malice: a library
+must still validate what it loads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from ..errors import ArtifactError, KeyMismatchError
+
+MAGIC = b"EERENG01"
+_HEADER_LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a serialised object says of itself."""
+
+    kind: str
+    space: str
+    key_id: str
+    level: int
+    scale: float
+
+
+def seal_frame(frame: Frame, payload: bytes) -> bytes:
+    """`payload` under `frame`."""
+    header = {
+        "kind": frame.kind,
+        "space": frame.space,
+        "key": frame.key_id,
+        "level": frame.level,
+        "scale": frame.scale.hex(),
+        "size": len(payload),
+        "digest": _digest(payload),
+    }
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    return b"".join((MAGIC, struct.pack("<H", len(text)), text, payload))
+
+
+def open_frame(data: bytes, kind: str, space: str) -> tuple[Frame, memoryview]:
+    """The frame and payload of `data`.
+
+    Raises ArtifactError where the bytes are damaged or not of this `kind`, KeyMismatchError where
+    they were made by another engine or with other parameters.
+    """
+    view = memoryview(data)
+    start = len(MAGIC) + 2
+    if len(view) < start or bytes(view[: len(MAGIC)]) != MAGIC:
+        raise _damaged(kind, "it does not begin as such objects do")
+    (length,) = struct.unpack("<H", view[len(MAGIC) : start])
+    if length > _HEADER_LIMIT or len(view) < start + length:
+        raise _damaged(kind, "its header is cut short")
+    try:
+        header = json.loads(bytes(view[start : start + length]))
+        found = Frame(
+            kind=_text(header["kind"]),
+            space=_text(header["space"]),
+            key_id=_text(header["key"]),
+            level=_whole(header["level"]),
+            scale=float.fromhex(_text(header["scale"])),
+        )
+        size, digest = _whole(header["size"]), _text(header["digest"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise _damaged(kind, "its header cannot be read") from error
+    payload = view[start + length :]
+    if len(payload) != size:
+        raise _damaged(kind, f"{size} bytes were announced and {len(payload)} are there")
+    if _digest(payload) != digest:
+        raise _damaged(kind, "its content was changed")
+    if found.kind != kind:
+        raise ArtifactError(f"a {kind} was expected and this is a {found.kind}")
+    if found.space != space:
+        raise KeyMismatchError(
+            f"this {kind} belongs to {found.space}, and the engine in use is {space}",
+            hint="use keys, ciphertexts and model of one compilation",
+        )
+    if not (math.isfinite(found.scale) and found.scale >= 0 and found.level >= 0):
+        raise _damaged(kind, "its level or scale is out of range")
+    return found, payload
+
+
+def join_parts(parts: Sequence[bytes]) -> bytes:
+    """Several byte strings as one; `split_parts` undoes it."""
+    table = struct.pack(f"<I{len(parts)}Q", len(parts), *(len(p) for p in parts))
+    return b"".join((table, *parts))
+
+
+def split_parts(data: memoryview, kind: str, count: int) -> list[memoryview]:
+    """The `count` byte strings that `join_parts` joined; ArtifactError where there are others."""
+    head = 4 + 8 * count
+    if len(data) < head or struct.unpack_from("<I", data)[0] != count:
+        raise _damaged(kind, f"it does not hold the {count} parts expected")
+    sizes = struct.unpack_from(f"<{count}Q", data, 4)
+    if head + sum(sizes) != len(data):
+        raise _damaged(kind, "its parts do not add up")
+    parts: list[memoryview] = []
+    for size in sizes:
+        parts.append(data[head : head + size])
+        head += size
+    return parts
+
+
+def _digest(payload: bytes | memoryview) -> str:
+    return hashlib.blake2b(payload, digest_size=16).hexdigest()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError("not a whole number")
+    return cast(int, value)
+
+
+def _damaged(kind: str, how: str) -> ArtifactError:
+    return ArtifactError(
+        f"this {kind} is damaged or not ours: {how}", hint="make it again, or copy it again"
+    )
