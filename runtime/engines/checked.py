@@ -1,8 +1,8 @@
 """What every engine checks in the same way, before its library is asked.
 
-`CheckedEngine` and `CheckedEvaluator` implement the protocol of `runtime.engine` with all its typing
-rules (level, scale, key, owner, finite values, key present) and leave the arithmetic to a handful
-of hooks. CKKS libraries are silent on much of what is refused here.
+`CheckedEngine` and `CheckedEvaluator` implement the protocol of `runtime.engine` with all its
+typing rules (level, scale, key, owner, finite values, key present) and leave the arithmetic to a
+handful of hooks. CKKS libraries are silent on much of what is refused here.
 """
 
 from __future__ import annotations

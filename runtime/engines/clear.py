@@ -59,7 +59,7 @@ class ClearEngine(CheckedEngine):
 
     def fresh_variance(self) -> float:
         sigma = self._noise.sigma if self._noise else 0.0
-        return sigma**2 * self.params.ring_dimension / 2
+        return sigma * sigma * self.params.ring_dimension / 2
 
     def rescale_variance(self) -> float:
         n = self.params.ring_dimension
@@ -69,7 +69,8 @@ class ClearEngine(CheckedEngine):
         sigma = self._noise.sigma if self._noise else 0.0
         n = self.params.ring_dimension
         log_ratio = max(self.params.log_q[: level + 1]) - sum(self.params.log_p)
-        digits = (sigma * 2.0**log_ratio) ** 2 * n / 12 * (level + 1) * n / 2
+        ratio: float = sigma * 2.0**log_ratio
+        digits = ratio * ratio * n / 12 * (level + 1) * n / 2
         return digits + self.rescale_variance()
 
     def _generate_keys(self, steps: tuple[int, ...]) -> tuple[None, bytes]:

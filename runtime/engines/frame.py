@@ -14,7 +14,6 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from ..errors import ArtifactError, KeyMismatchError
 
@@ -122,9 +121,9 @@ def _text(value: object) -> str:
 
 
 def _whole(value: object) -> int:
-    if type(value) is not int:
+    if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError("not a whole number")
-    return cast(int, value)
+    return value
 
 
 def _damaged(kind: str, how: str) -> ArtifactError:

@@ -1,0 +1,351 @@
+"""Microsoft SEAL 4 through `tenseal.sealapi`: the CPU engine that is always there.
+
+Keys and fresh ciphertexts travel with a seed in place of their uniform half. SEAL keeps one special
+prime, has no hoisting and no bootstrapping, and works in rings up to 2^15.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ..engine import Capabilities, EvaluationKeys, Evaluator
+from ..errors import ArtifactError, EerError, EngineError, ParameterError
+from ..params import CkksLiteral, CkksParams
+from ..program import Vector
+from .checked import CheckedEngine, CheckedEvaluator, Ciphertext, Plaintext
+from .frame import join_parts, split_parts
+from .memfile import bytes_saved, load_bytes
+
+try:
+    from tenseal import sealapi
+except ImportError as error:
+    raise EngineError(
+        f"the seal engine cannot be loaded: {error}", hint="pip install tenseal"
+    ) from error
+
+_GENERATOR = 3
+"""SEAL's Galois element of a left rotation by one slot."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Secret:
+    key: Any
+    encryptor: Any
+    decryptor: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Keys:
+    relin: Any
+    galois: Any | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encoded:
+    """A plaintext; where it rounds to zero, `plain` is the polynomial 1 in its place.
+
+    SEAL refuses results that do not depend on the key, which a product with zero would be.
+    """
+
+    plain: Any
+    zero: bool
+
+
+class SealEngine(CheckedEngine):
+    """SEAL with the chain [log_q[0], log_q[1], ..., log_q[L], log_p[0]]."""
+
+    name = "seal"
+    version = installed_version("tenseal")
+    capabilities = Capabilities(
+        encrypted=True, values=True, exact_scale=True, hoisting=False, process_wide_lock=False
+    )
+
+    def __init__(self, params: CkksParams) -> None:
+        super().__init__(params)
+        bits = _chain(params)
+        n = params.ring_dimension
+        with SealCall("set up its context"):
+            parms = sealapi.EncryptionParameters(sealapi.SCHEME_TYPE.CKKS)
+            parms.set_poly_modulus_degree(n)
+            parms.set_coeff_modulus(sealapi.CoeffModulus.Create(n, bits))
+            # No check of SEAL's own: the table in runtime.params is stricter, and applied below.
+            self.context = sealapi.SEALContext(parms, True, sealapi.SEC_LEVEL_TYPE.NONE)
+        if not (self.context.parameters_set() and self.context.using_keyswitching()):
+            raise ParameterError(f"SEAL refuses: {self.context.parameters_error_message()}")
+        self.encoder = sealapi.CKKSEncoder(self.context)
+        self.parms_ids, self._primes = self._read_chain()
+        key_primes = _primes_of(self.context.key_context_data())
+        true_sizes = tuple(math.log2(p) for p in key_primes)
+        if key_primes[:-1] != self._primes or self.context.key_context_data().parms().scheme() != (
+            sealapi.SCHEME_TYPE.CKKS
+        ):
+            raise EngineError("SEAL built another chain of primes than it was asked for")
+        self._log_qp = (
+            CkksLiteral("seal", params.log_n, true_sizes[:-1], true_sizes[-1:], params.log_scale)
+            .check()
+            .log_qp
+        )
+
+    @property
+    def moduli(self) -> tuple[float, ...]:
+        return tuple(float(p) for p in self._primes)
+
+    @property
+    def log_qp(self) -> float:
+        return self._log_qp
+
+    def galois_element(self, step: int) -> int:
+        """Element of the automorphism that rotates left by `step`, which may be negative."""
+        return pow(_GENERATOR, step % self.slots, 2 * self.params.ring_dimension)
+
+    def encode(self, values: Vector, level: int, scale: float) -> Any:
+        plain = sealapi.Plaintext()
+        with SealCall("encode a vector"):
+            self.encoder.encode(values.tolist(), self.parms_ids[level], scale, plain)
+        return plain
+
+    def _read_chain(self) -> tuple[list[Any], tuple[int, ...]]:
+        """parms_id of each level, and the prime that each level has more than the one below."""
+        ids: list[Any] = []
+        chains: list[tuple[int, ...]] = []
+        data = self.context.first_context_data()
+        while data is not None:
+            ids.append(data.parms_id())
+            chains.append(_primes_of(data))
+            data = data.next_context_data()
+        ids.reverse()
+        chains.reverse()
+        top = chains[-1]
+        if len(top) != len(self.params.log_q) or any(
+            chain != top[: level + 1] for level, chain in enumerate(chains)
+        ):
+            raise EngineError("SEAL does not drop the primes in the order expected")
+        return ids, top
+
+    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[_Secret, bytes]:
+        with SealCall("make keys"):
+            generator = sealapi.KeyGenerator(self.context)
+            secret = self._with_tools(generator.secret_key())
+            parts = [bytes_saved(generator.create_relin_keys().save)]
+            if steps:
+                elements = [self.galois_element(s) for s in steps]
+                parts.append(bytes_saved(generator.create_galois_keys(elements).save))
+        return secret, join_parts(parts if steps else [*parts, b""])
+
+    def _with_tools(self, key: Any) -> _Secret:
+        encryptor = sealapi.Encryptor(self.context, key)
+        return _Secret(key, encryptor, sealapi.Decryptor(self.context, key))
+
+    def _encrypt(self, secret: _Secret, values: Vector, level: int, scale: float) -> Any:
+        plain = self.encode(values, level, scale)
+        cipher = sealapi.Ciphertext()
+        with SealCall("encrypt"):
+            secret.encryptor.encrypt_symmetric(plain, cipher)
+        return cipher
+
+    def _encrypt_payload(self, secret: _Secret, values: Vector, level: int, scale: float) -> bytes:
+        plain = self.encode(values, level, scale)
+        with SealCall("encrypt"):
+            return bytes_saved(secret.encryptor.encrypt_symmetric(plain).save)
+
+    def _decrypt(self, secret: _Secret, a: Ciphertext) -> Vector:
+        plain = sealapi.Plaintext()
+        with SealCall("decrypt"):
+            secret.decryptor.decrypt(a.handle, plain)
+            return np.asarray(self.encoder.decode_double(plain), dtype=np.float64)
+
+    def _evaluator(self, keys: EvaluationKeys, raw: _Keys) -> Evaluator:
+        return SealEvaluator(self, keys, raw)
+
+    def _save_cipher(self, a: Ciphertext) -> bytes:
+        with SealCall("save a ciphertext"):
+            return bytes_saved(a.handle.save)
+
+    def _load_cipher(self, payload: memoryview, level: int, scale: float) -> Any:
+        cipher = self._load(sealapi.Ciphertext(), payload, "ciphertext")
+        if (
+            list(cipher.parms_id()) != list(self.parms_ids[level])
+            or cipher.size() != 2
+            or not cipher.is_ntt_form()
+            or cipher.is_transparent()
+            or cipher.scale != scale
+        ):
+            raise ArtifactError("this ciphertext is not of the level, size or scale that it claims")
+        return cipher
+
+    def _save_secret_key(self, secret: _Secret) -> bytes:
+        with SealCall("save a secret key"):
+            return bytes_saved(secret.key.save)
+
+    def _load_secret_key(self, payload: memoryview) -> _Secret:
+        return self._with_tools(self._load(sealapi.SecretKey(), payload, "secret key"))
+
+    def _load_evaluation_keys(self, payload: memoryview, steps: tuple[int, ...]) -> _Keys:
+        kind = "set of evaluation keys"
+        relin_part, galois_part = split_parts(payload, kind, 2)
+        relin = self._load(sealapi.RelinKeys(), relin_part, kind)
+        galois = self._load(sealapi.GaloisKeys(), galois_part, kind) if steps else None
+        exact = relin.size() == 1 and relin.has_key(2) and bool(galois_part) == bool(steps)
+        if galois is not None:
+            exact = exact and galois.size() == len(steps)
+            exact = exact and all(galois.has_key(self.galois_element(s)) for s in steps)
+        if not exact:
+            raise ArtifactError("these evaluation keys are not for the rotations that are needed")
+        return _Keys(relin, galois)
+
+    def _load(self, target: Any, payload: memoryview, kind: str) -> Any:
+        """`target.load`, which validates what it reads against the context."""
+        try:
+            load_bytes(lambda path: target.load(self.context, path), payload)
+        except (ValueError, RuntimeError, IndexError, MemoryError) as error:
+            raise ArtifactError(f"SEAL cannot read this {kind}: {error}") from error
+        return target
+
+
+class SealEvaluator(CheckedEvaluator):
+    """SEAL operations; every result is a new ciphertext."""
+
+    _engine: SealEngine
+
+    def __init__(self, engine: SealEngine, keys: EvaluationKeys, raw: _Keys) -> None:
+        super().__init__(engine, keys)
+        self._keys = raw
+        self._ev = sealapi.Evaluator(engine.context)
+        self._elements = {s: engine.galois_element(s) for s in keys.rotations}
+
+    def _encode(self, values: Vector, level: int, scale: float) -> _Encoded:
+        plain = self._engine.encode(values, level, scale)
+        zero: bool = plain.is_zero()
+        if zero:
+            one = 1.0 / scale
+            self._engine.encoder.encode(one, self._engine.parms_ids[level], scale, plain)
+        return _Encoded(plain, zero)
+
+    def _rotate(self, a: Ciphertext, step: int) -> Any:
+        out = sealapi.Ciphertext()
+        with SealCall("rotate"):
+            self._ev.apply_galois(a.handle, self._elements[step], self._keys.galois, out)
+        return out
+
+    def _add(self, a: Ciphertext, b: Ciphertext) -> Any:
+        out = sealapi.Ciphertext()
+        _align(b, a)
+        with SealCall("add"):
+            self._ev.add(a.handle, b.handle, out)
+        return out
+
+    def _sub(self, a: Ciphertext, b: Ciphertext) -> Any:
+        out = sealapi.Ciphertext()
+        _align(b, a)
+        with SealCall("subtract"):
+            self._ev.sub(a.handle, b.handle, out)
+        return out
+
+    def _negate(self, a: Ciphertext) -> Any:
+        out = sealapi.Ciphertext()
+        with SealCall("negate"):
+            self._ev.negate(a.handle, out)
+        return out
+
+    def _add_plain(self, a: Ciphertext, p: Plaintext) -> Any:
+        if p.handle.zero:
+            return a.handle
+        out = sealapi.Ciphertext()
+        plain = p.handle.plain
+        if plain.scale != a.handle.scale:
+            plain.scale = a.handle.scale
+        with SealCall("add a plaintext"):
+            self._ev.add_plain(a.handle, plain, out)
+        return out
+
+    def _dot_plain(self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float) -> Any:
+        """Leaves out products with zero; where all are, x/scale, below the noise, stands for 0."""
+        terms = [(a.handle, p.handle) for a, p in zip(cts, pts, strict=True)]
+        terms = [term for term in terms if not term[1].zero] or terms[:1]
+        ev = self._ev
+        total, product = sealapi.Ciphertext(), sealapi.Ciphertext()
+        with SealCall("multiply by plaintexts"):
+            ev.multiply_plain(terms[0][0], terms[0][1].plain, total)
+            for a, p in terms[1:]:
+                ev.multiply_plain(a, p.plain, product)
+                product.scale = total.scale
+                ev.add_inplace(total, product)
+            ev.rescale_to_next_inplace(total)
+        total.scale = scale
+        return total
+
+    def _dot_cipher(self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float) -> Any:
+        total, product = sealapi.Ciphertext(), sealapi.Ciphertext()
+        with SealCall("multiply ciphertexts"):
+            self._multiply(*pairs[0], total)
+            for a, b in pairs[1:]:
+                self._multiply(a, b, product)
+                product.scale = total.scale
+                self._ev.add_inplace(total, product)
+            self._ev.relinearize_inplace(total, self._keys.relin)
+            self._ev.rescale_to_next_inplace(total)
+        total.scale = scale
+        return total
+
+    def _multiply(self, a: Ciphertext, b: Ciphertext, out: Any) -> None:
+        if a is b:
+            self._ev.square(a.handle, out)
+        else:
+            self._ev.multiply(a.handle, b.handle, out)
+
+    def _level_down(self, a: Ciphertext, level: int) -> Any:
+        out = sealapi.Ciphertext()
+        with SealCall("drop primes"):
+            self._ev.mod_switch_to(a.handle, self._engine.parms_ids[level], out)
+        return out
+
+
+class SealCall:
+    """Turns what SEAL raises inside a `with` block into an EngineError that names the operation."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, EerError):
+            raise EngineError(f"SEAL could not {self._what}: {error}") from error
+
+
+def _align(b: Ciphertext, a: Ciphertext) -> None:
+    """Give b the scale of a, which the typing rules found equal up to rounding: SEAL wants bits."""
+    if b.handle.scale != a.handle.scale:
+        b.handle.scale = a.handle.scale
+
+
+def _primes_of(context_data: Any) -> tuple[int, ...]:
+    return tuple(int(m.value()) for m in context_data.parms().coeff_modulus())
+
+
+def _chain(params: CkksParams) -> list[int]:
+    if len(params.log_p) != 1:
+        raise ParameterError(f"SEAL has one special prime, {len(params.log_p)} were asked for")
+    if not 12 <= params.log_n <= 15:
+        raise ParameterError(f"SEAL works in rings 2^12 to 2^15, 2^{params.log_n} was asked for")
+    bits = [math.ceil(size) for size in (*params.log_q, *params.log_p)]
+    if max(bits) > 60:
+        raise ParameterError(f"SEAL's primes have at most 60 bits, {max(bits)} were asked for")
+    if params.log_p[0] < max(params.log_q):
+        raise ParameterError(
+            "the special prime must be at least as large as the others",
+            hint="raise log_p to the largest of log_q",
+        )
+    return bits
