@@ -1,0 +1,157 @@
+"""The client bundle: packing, parameters, key list and decoding. It holds no weights."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .container import Array, Container, Source, pack, unpack
+from .errors import ArtifactError
+from .fields import Fields, Json
+from .identity import params_from_json, params_to_json
+from .model import ClientModel, InputSpec, OutputSpec
+from .params import CkksParams
+
+POSTS = ("none", "softmax", "log_softmax", "sigmoid", "argmax")
+"""What a client may compute after decryption."""
+
+MAX_SLOTS = 1 << 16
+MAX_OUTPUTS = 1 << 16
+
+
+def client_to_bytes(model: ClientModel) -> bytes:
+    """The bytes of `client.eer`."""
+    arrays: dict[str, Array] = {}
+    for i, spec in enumerate(model.inputs):
+        arrays[f"packing{i}"] = np.stack(spec.packing).astype(np.int64)
+        arrays[f"range{i}"] = np.stack([spec.low, spec.high]).astype(np.float64)
+    for i, out in enumerate(model.outputs):
+        arrays[f"decoding{i}"] = np.stack([out.ciphers, out.slots]).astype(np.int64)
+    meta: Json = {
+        "model_id": model.model_id,
+        "name": model.name,
+        "params": params_to_json(model.params),
+        "slots": model.slots,
+        "input_levels": list(model.input_levels),
+        "input_scale": model.input_scale,
+        "rotations": list(model.rotations),
+        "inputs": [
+            {"name": s.name, "shape": list(s.shape), "calibrated": s.calibrated}
+            for s in model.inputs
+        ],
+        "outputs": [
+            {"name": o.name, "shape": list(o.shape), "post": o.post, "axis": o.axis}
+            | {"labels": list(o.labels)}
+            for o in model.outputs
+        ],
+    }
+    return pack("client", meta, arrays=arrays)
+
+
+def load_client(source: Source, where: str | None = None) -> ClientModel:
+    """The client's half from `client.eer` or `model.eer`, bytes or path.
+
+    Raises ArtifactError for a file that is damaged, of another kind or inconsistent in itself.
+    """
+    container = unpack(source, ("client", "model"), where=where, only={"model": ("client",)})
+    if container.kind == "model":
+        return load_client(container.blob("client"), f"{container.where}, section 'client'")
+    return _client(container)
+
+
+def _client(container: Container) -> ClientModel:
+    meta = container.meta
+    params = params_from_json(meta.object("params"))
+    slots = check_slots(meta, params)
+    inputs = tuple(
+        _input(entry, container, i, slots) for i, entry in enumerate(meta.objects("inputs"))
+    )
+    outputs = tuple(
+        _output(entry, container, i, slots) for i, entry in enumerate(meta.objects("outputs"))
+    )
+    for name, specs in (("inputs", inputs), ("outputs", outputs)):
+        if not specs or len({s.name for s in specs}) != len(specs):
+            raise meta.bad(name, "a list of at least one, under different names")
+    levels = meta.integers("input_levels", high=params.max_level)
+    if len(levels) != sum(len(s.packing) for s in inputs):
+        raise meta.bad("input_levels", "one level for each input ciphertext")
+    rotations = meta.integers("rotations", low=1, high=slots - 1)
+    if tuple(sorted(set(rotations))) != rotations:
+        raise meta.bad("rotations", "sorted and without repetition")
+    return ClientModel(
+        model_id=meta.digest("model_id"),
+        name=meta.text("name"),
+        params=params,
+        slots=slots,
+        inputs=inputs,
+        outputs=outputs,
+        input_levels=levels,
+        input_scale=check_scale(meta),
+        rotations=rotations,
+    )
+
+
+def check_slots(meta: Fields, params: CkksParams) -> int:
+    """Plan slots: a power of two that the ring has room for."""
+    slots = meta.integer("slots", low=1, high=min(params.slots, MAX_SLOTS))
+    if slots & (slots - 1):
+        raise meta.bad("slots", "a power of two")
+    return slots
+
+
+def check_scale(meta: Fields) -> float:
+    """The scale of fresh ciphertexts, between 1 and 2^120."""
+    scale = meta.number("input_scale")
+    if not 1 < scale < 2.0**120:
+        raise meta.bad("input_scale", "between 1 and 2^120")
+    return scale
+
+
+def _elements(entry: Fields) -> tuple[tuple[int, ...], int]:
+    shape = entry.integers("shape", low=1)
+    if len(shape) > 16:
+        raise entry.bad("shape", "of at most 16 dimensions")
+    return shape, math.prod(shape)
+
+
+def _input(entry: Fields, container: Container, index: int, slots: int) -> InputSpec:
+    shape, elements = _elements(entry)
+    packing = container.array(f"packing{index}", "<i8", 2)
+    bounds = container.array(f"range{index}", "<f8", 2)
+    if packing.shape[0] < 1 or packing.shape[1] != slots:
+        raise _wrong(container, f"packing{index}", f"[ciphertexts, {slots}]")
+    if packing.min() < -1 or packing.max() >= elements:
+        raise _wrong(container, f"packing{index}", f"made of elements of {list(shape)}")
+    if bounds.shape != (2, elements):
+        raise _wrong(container, f"range{index}", f"[2, {elements}]")
+    if not np.isfinite(bounds).all() or (bounds[0] > bounds[1]).any():
+        raise _wrong(container, f"range{index}", "made of finite intervals")
+    calibrated = entry.flag("calibrated")
+    name = entry.text("name")
+    return InputSpec(name, shape, tuple(packing), bounds[0], bounds[1], calibrated)
+
+
+def _output(entry: Fields, container: Container, index: int, slots: int) -> OutputSpec:
+    shape, elements = _elements(entry)
+    decoding = container.array(f"decoding{index}", "<i8", 2)
+    if decoding.shape != (2, elements):
+        raise _wrong(container, f"decoding{index}", f"[2, {elements}]")
+    ciphers, places = decoding
+    if decoding.min() < 0 or places.max() >= slots or ciphers.max() >= MAX_OUTPUTS:
+        raise _wrong(container, f"decoding{index}", "made of slots of output ciphertexts")
+    post = entry.text("post")
+    if post not in POSTS:
+        raise entry.bad("post", f"one of {', '.join(POSTS)}")
+    rank = len(shape)
+    axis = entry.integer("axis", low=-max(rank, 1), high=max(rank - 1, 0))
+    labels = entry.texts("labels")
+    return OutputSpec(entry.text("name"), shape, ciphers, places, post, axis, labels)
+
+
+def _wrong(container: Container, section: str, wanted: str) -> ArtifactError:
+    return ArtifactError(
+        f"section '{section}' is not {wanted}",
+        where=container.where,
+        hint="the file was not written by eer, or was changed: compile the model again",
+    )

@@ -1,0 +1,109 @@
+"""Instructions as one array of integers, for bundles and digests.
+
+Each instruction is `opcode, number of arguments, arguments...`; DotPlain's arguments are its
+sources and then its plaintexts, DotCipher's its pairs one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ArtifactError
+from .program import (
+    Add,
+    AddPlain,
+    DotCipher,
+    DotPlain,
+    Instruction,
+    LevelDown,
+    Negate,
+    Rotate,
+    Sub,
+)
+
+_ROTATE, _ADD, _SUB, _NEGATE, _ADD_PLAIN, _DOT_PLAIN, _DOT_CIPHER, _LEVEL_DOWN = range(8)
+
+
+def encode_instructions(instructions: Sequence[Instruction]) -> NDArray[np.int64]:
+    """Instructions as int64 [words]."""
+    words: list[int] = []
+    for instruction in instructions:
+        opcode, arguments = _encode(instruction)
+        words += (opcode, len(arguments), *arguments)
+    return np.asarray(words, np.int64)
+
+
+def _encode(instruction: Instruction) -> tuple[int, tuple[int, ...]]:
+    match instruction:
+        case Rotate(src, step):
+            return _ROTATE, (src, step)
+        case Add(a, b):
+            return _ADD, (a, b)
+        case Sub(a, b):
+            return _SUB, (a, b)
+        case Negate(src):
+            return _NEGATE, (src,)
+        case AddPlain(src, plain):
+            return _ADD_PLAIN, (src, plain)
+        case DotPlain(srcs, plains):
+            return _DOT_PLAIN, (*srcs, *plains)
+        case DotCipher(pairs):
+            return _DOT_CIPHER, tuple(v for pair in pairs for v in pair)
+        case LevelDown(src, level):
+            return _LEVEL_DOWN, (src, level)
+
+
+def decode_instructions(words: NDArray[np.int64], where: str) -> tuple[Instruction, ...]:
+    """The instructions of int64 [words]; raises ArtifactError where they are not any.
+
+    Only their form is checked here; `infer_levels` checks what they refer to.
+    """
+    numbers: list[int] = words.tolist()
+    instructions: list[Instruction] = []
+    at = 0
+    while at < len(numbers):
+        header = numbers[at : at + 2]
+        if len(header) < 2 or not 0 <= header[1] <= len(numbers) - at - 2:
+            raise _broken(len(instructions), where)
+        opcode, count = header
+        arguments = numbers[at + 2 : at + 2 + count]
+        instruction = _decode(opcode, arguments)
+        if instruction is None:
+            raise _broken(len(instructions), where)
+        instructions.append(instruction)
+        at += 2 + count
+    return tuple(instructions)
+
+
+def _decode(opcode: int, arguments: list[int]) -> Instruction | None:
+    half = len(arguments) // 2
+    match opcode, arguments:
+        case (0, [src, step]):
+            return Rotate(src, step)
+        case (1, [a, b]):
+            return Add(a, b)
+        case (2, [a, b]):
+            return Sub(a, b)
+        case (3, [src]):
+            return Negate(src)
+        case (4, [src, plain]):
+            return AddPlain(src, plain)
+        case (5, [_, _, *_]) if len(arguments) % 2 == 0:
+            return DotPlain(tuple(arguments[:half]), tuple(arguments[half:]))
+        case (6, [_, _, *_]) if len(arguments) % 2 == 0:
+            return DotCipher(tuple(zip(arguments[::2], arguments[1::2], strict=True)))
+        case (7, [src, level]):
+            return LevelDown(src, level)
+        case _:
+            return None
+
+
+def _broken(index: int, where: str) -> ArtifactError:
+    return ArtifactError(
+        f"instruction {index} of the program is malformed",
+        where=where,
+        hint="the file was not written by eer, or was changed: compile the model again",
+    )

@@ -1,0 +1,124 @@
+"""The server bundle: the program with its weights. It holds nothing of any user."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .client_bundle import check_scale, check_slots
+from .container import Container, Source, pack, unpack
+from .errors import ArtifactError, InternalError
+from .identity import params_from_json, params_to_json
+from .model import ServerModel
+from .params import CkksParams
+from .program import LevelDown, Program, Rotate, Vector, infer_levels
+from .program_codec import decode_instructions, encode_instructions
+
+_AGAIN = "the file was not written by eer, or was changed: compile the model again"
+
+
+def server_to_bytes(model: ServerModel) -> bytes:
+    """The bytes of `server.eer`. Equal plaintext vectors are stored once."""
+    program = model.program
+    vectors, places = _distinct(program.plains, program.slots)
+    names = tuple(dict.fromkeys(program.labels))
+    numbers = {name: i for i, name in enumerate(names)}
+    meta = {
+        "model_id": model.model_id,
+        "name": model.name,
+        "params": params_to_json(model.params),
+        "slots": program.slots,
+        "input_levels": list(program.input_levels),
+        "input_scale": model.input_scale,
+        "outputs": list(program.outputs),
+        "labels": list(names),
+    }
+    arrays = {
+        "instructions": encode_instructions(program.instructions),
+        "plains": vectors,
+        "plain_places": places,
+        "label_places": np.asarray([numbers[n] for n in program.labels], np.int64),
+    }
+    return pack("server", meta, arrays=arrays)
+
+
+def _distinct(plains: tuple[Vector, ...], slots: int) -> tuple[Vector, NDArray[np.int64]]:
+    """The distinct vectors [distinct, slots], and for each plaintext its row."""
+    rows: dict[bytes, int] = {}
+    kept: list[Vector] = []
+    places: list[int] = []
+    for plain in plains:
+        key = np.ascontiguousarray(plain, np.float64).tobytes()
+        if key not in rows:
+            rows[key] = len(kept)
+            kept.append(plain)
+        places.append(rows[key])
+    vectors = np.stack(kept) if kept else np.zeros((0, slots))
+    return vectors.astype(np.float64), np.asarray(places, np.int64)
+
+
+def load_server(source: Source, where: str | None = None) -> ServerModel:
+    """The server's half from `server.eer` or `model.eer`, bytes or path.
+
+    Raises ArtifactError for a file that is damaged, of another kind or inconsistent in itself.
+    """
+    container = unpack(source, ("server", "model"), where=where, only={"model": ("server",)})
+    if container.kind == "model":
+        return load_server(container.blob("server"), f"{container.where}, section 'server'")
+    meta = container.meta
+    params = params_from_json(meta.object("params"))
+    slots = check_slots(meta, params)
+    return ServerModel(
+        model_id=meta.digest("model_id"),
+        name=meta.text("name"),
+        params=params,
+        input_scale=check_scale(meta),
+        program=_program(container, params, slots),
+    )
+
+
+def _program(container: Container, params: CkksParams, slots: int) -> Program:
+    meta, where = container.meta, container.where
+    levels = meta.integers("input_levels", high=params.max_level)
+    outputs = meta.integers("outputs")
+    if not levels or not outputs:
+        raise ArtifactError("the program has no input or no output", where=where, hint=_AGAIN)
+    instructions = decode_instructions(container.array("instructions", "<i8", 1), where)
+    for number, ins in enumerate(instructions):
+        out_of_range = isinstance(ins, Rotate) and not -slots < ins.step < slots
+        if out_of_range or (isinstance(ins, LevelDown) and ins.level < 0):
+            raise ArtifactError(f"instruction {number} is malformed", where=where, hint=_AGAIN)
+    program = Program(
+        slots, levels, instructions, outputs, _plains(container, slots), _labels(container)
+    )
+    if program.labels and len(program.labels) != len(instructions):
+        raise ArtifactError("labels and instructions do not pair", where=where, hint=_AGAIN)
+    try:
+        infer_levels(program)
+    except InternalError as problem:
+        raise ArtifactError(
+            f"the program breaks its rules: {problem.reason}", where=where, hint=_AGAIN
+        ) from problem
+    return program
+
+
+def _plains(container: Container, slots: int) -> tuple[Vector, ...]:
+    vectors = container.array("plains", "<f8", 2)
+    places = container.array("plain_places", "<i8", 1)
+    if vectors.shape[1] != slots or not np.isfinite(vectors).all():
+        raise ArtifactError(
+            f"the plaintexts are not finite vectors of {slots} slots",
+            where=container.where,
+            hint=_AGAIN,
+        )
+    if places.size and (places.min() < 0 or places.max() >= len(vectors)):
+        raise ArtifactError("a plaintext is missing", where=container.where, hint=_AGAIN)
+    return tuple(vectors[p] for p in places.tolist())
+
+
+def _labels(container: Container) -> tuple[str, ...]:
+    names = container.meta.texts("labels")
+    places = container.array("label_places", "<i8", 1)
+    if places.size and (places.min() < 0 or places.max() >= len(names)):
+        raise ArtifactError("a layer name is missing", where=container.where, hint=_AGAIN)
+    return tuple(names[p] for p in places.tolist())
