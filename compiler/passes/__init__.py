@@ -1,0 +1,1 @@
+"""Tensor passes: merge linear maps, replace activations. Each is a pure graph -> graph."""
