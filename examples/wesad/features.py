@@ -143,16 +143,19 @@ def _shape(name: str, values: Signal) -> dict[str, float]:
 
 
 def _eda(smooth: Signal, tonic: Signal) -> dict[str, float]:
-    """Level, tonic part (below 0.05 Hz), phasic rest, and the responses in it (0.01 uS and up)."""
+    """Level, tonic part (below 0.05 Hz), phasic rest, and the responses in it.
+
+    A response is a phasic peak of at least 0.01 microsiemens, a second or more from the next.
+    """
     phasic = smooth - tonic
-    peaks, found = signal.find_peaks(phasic, prominence=0.01)
+    peaks, _ = signal.find_peaks(phasic, height=0.01, distance=WRIST_RATE)
     return (
         _shape("eda", smooth)
         | _shape("tonic", tonic)
         | _shape("phasic", phasic)
         | {
             "scr_n": float(len(peaks)),
-            "scr_amp": float(found["prominences"].mean()) if len(peaks) else 0.0,
+            "scr_amp": float(phasic[peaks].mean()) if len(peaks) else 0.0,
             "scr_auc": float(np.clip(phasic, 0, None).sum() / WRIST_RATE),
         }
     )
