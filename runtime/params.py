@@ -86,6 +86,6 @@ class CkksLiteral:
                 f"{limit} bits that {SECURITY_BITS}-bit security allows",
                 hint="use a larger ring, fewer levels or smaller primes",
             )
-        return CkksParams(
-            self.engine, self.log_n, self.log_q, self.log_p, self.log_scale, security
-        )
+        # As floats always: digests of parameters must not depend on how they were typed.
+        log_q, log_p = tuple(map(float, self.log_q)), tuple(map(float, self.log_p))
+        return CkksParams(self.engine, self.log_n, log_q, log_p, float(self.log_scale), security)

@@ -1,0 +1,1 @@
+"""The `eer` commands, one file for each role."""

@@ -1,0 +1,152 @@
+"""What a client checks of its inputs before it encrypts them.
+
+The server sees ciphertexts only, so it can refuse nothing: a NaN or a value far outside the range
+that the polynomials were fitted to would come back as a wrong answer that looks like any other.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import DataError, UsageError
+from .model import InputSpec
+from .program import Vector
+
+RangeCheck = Literal["error", "warn", "off"]
+
+RANGE_SHARE = 0.5
+"""How far outside its calibrated range a value may lie, as a share of that range's width.
+
+Half a width on either side: calibration sets are small, and one element a little outside hardly
+moves the weighted sums that reach the polynomials; far outside they explode.
+"""
+
+
+class RangeWarning(UserWarning):
+    """Inputs lie outside the calibrated range; results may be wrong."""
+
+
+def check_inputs(
+    given: Mapping[str, Any] | Any,
+    specs: Sequence[InputSpec],
+    range_check: RangeCheck = "error",
+    share: float = RANGE_SHARE,
+) -> list[Vector]:
+    """One float64 [windows, elements] for each input of the model, in the model's order.
+
+    `given` maps input names to arrays [windows, *shape], or to one window [*shape]; a single array
+    will do for a model of one input. Raises DataError for a missing or unknown name, a wrong
+    shape, values that are no real numbers, NaN, infinities and, with `range_check` "error", values
+    outside the calibrated range widened by `share`; with "warn" these give a RangeWarning.
+    """
+    if range_check not in ("error", "warn", "off"):
+        raise UsageError(f"range_check is {range_check!r}", hint="use 'error', 'warn' or 'off'")
+    arrays = _by_name(given, specs)
+    checked = [_numbers(arrays[s.name], s) for s in specs]
+    counts = {s.name: len(c) for s, c in zip(specs, checked, strict=True)}
+    if len(set(counts.values())) > 1:
+        raise DataError(
+            "inputs differ in their number of windows: "
+            + ", ".join(f"'{name}' has {count}" for name, count in counts.items()),
+            hint="give every input the same number of windows",
+        )
+    if not len(checked[0]):
+        raise DataError("there are no windows in the input", hint="give at least one window")
+    if range_check == "off":
+        return checked
+    for spec, values in zip(specs, checked, strict=True):
+        problem = _outside(values, spec, share)
+        if problem is None:
+            continue
+        if range_check == "error":
+            raise problem
+        warnings.warn(problem.reason, RangeWarning, stacklevel=3)
+    return checked
+
+
+def _by_name(given: Mapping[str, Any] | Any, specs: Sequence[InputSpec]) -> Mapping[str, Any]:
+    names = [s.name for s in specs]
+    if not isinstance(given, Mapping):
+        if len(names) > 1:
+            raise DataError(
+                f"the model has {len(names)} inputs and one array was given",
+                hint=f"give a mapping with the names {', '.join(names)}",
+            )
+        return {names[0]: given}
+    missing = [n for n in names if n not in given]
+    unknown = [str(n) for n in given if n not in names]
+    if missing or unknown:
+        reason = f"input '{missing[0]}' is missing" if missing else f"no input is '{unknown[0]}'"
+        raise DataError(reason, hint=f"the model's inputs are: {', '.join(names)}")
+    return given
+
+
+def _numbers(array: Any, spec: InputSpec) -> Vector:
+    """`array` as finite float64 [windows, elements]."""
+    where = f"input '{spec.name}'"
+    try:
+        values = np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise DataError(
+            f"{where} cannot be read as an array: {problem}",
+            where=where,
+            hint="give a numpy array of real numbers",
+        ) from problem
+    if values.dtype.kind not in "biuf":
+        raise DataError(
+            f"{where} has dtype {values.dtype}, not real numbers",
+            where=where,
+            hint="convert it with .astype('float64')",
+        )
+    if values.shape == spec.shape:
+        values = values[np.newaxis]
+    if values.shape[1:] != spec.shape:
+        shape = ", ".join(str(d) for d in spec.shape)
+        raise DataError(
+            f"{where} has shape {list(values.shape)}; the model wants [windows, {shape}]",
+            where=where,
+            hint="check the order of the axes and the length of the windows",
+        )
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    bad = ~np.isfinite(flat)
+    if bad.any():
+        window, element = np.argwhere(bad)[0]
+        raise DataError(
+            f"{where} holds {int(bad.sum())} NaN or infinite values, the first in window {window} "
+            f"at element {_element(int(element), spec)}",
+            where=where,
+            hint="drop these windows or fill the gaps; an encrypted model cannot skip them",
+        )
+    return flat
+
+
+def _outside(values: Vector, spec: InputSpec, share: float) -> DataError | None:
+    """The error for values outside the widened range, or None."""
+    width = spec.high - spec.low
+    # An element that never varied in calibration has no width: take its size for it.
+    width = np.where(width > 0, width, np.maximum(np.abs(spec.low), 1.0))
+    excess = np.maximum(spec.low - values, values - spec.high) / width
+    outside = excess > share
+    if not outside.any():
+        return None
+    window, element = np.unravel_index(int(np.argmax(excess)), excess.shape)
+    low, high = spec.low[element], spec.high[element]
+    source = "calibrated" if spec.calibrated else "assumed"
+    return DataError(
+        f"{int(outside.sum())} of {values.size} values of input '{spec.name}' lie outside the "
+        f"{source} range by more than {share:.0%} of its width; the worst is "
+        f"{values[window, element]:.6g} in window {window} at element "
+        f"{_element(int(element), spec)}, where {low:.6g} to {high:.6g} was {source}",
+        where=f"input '{spec.name}'",
+        hint="check units and normalisation; compile with calibration data that covers such "
+        "values, or set the range check to 'warn' or 'off' and accept wrong results",
+    )
+
+
+def _element(flat: int, spec: InputSpec) -> str:
+    index = np.unravel_index(flat, spec.shape)
+    return "[" + ", ".join(str(int(i)) for i in index) + "]"

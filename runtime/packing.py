@@ -1,0 +1,32 @@
+"""Between windows and slots: where each element of each window lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .model import Index, OutputSpec
+from .program import Vector
+
+
+def pack_windows(values: Vector, row: Index, batch: int) -> Vector:
+    """One ciphertext's slots, float64 [len(row) * batch], from windows [windows, elements].
+
+    Ring slot s*batch + b holds element row[s] of window b: zero where row[s] is -1, and in the
+    slots of windows that are not there.
+    """
+    ring = np.zeros((len(row), batch))
+    used = row >= 0
+    ring[used, : len(values)] = values[:, row[used]].T
+    return ring.reshape(-1)
+
+
+def unpack_windows(ciphers: Sequence[Vector], spec: OutputSpec, windows: int, batch: int) -> Vector:
+    """Output values [windows, *shape] from decrypted slot vectors [slots * batch] each."""
+    flat = np.empty((windows, len(spec.slots)))
+    for number in np.unique(spec.ciphers):
+        of_this = spec.ciphers == number
+        lanes = ciphers[number].reshape(-1, batch)
+        flat[:, of_this] = lanes[spec.slots[of_this], :windows].T
+    return flat.reshape(windows, *spec.shape)
