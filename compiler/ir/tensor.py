@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from .poly_plan import PolyPlan
 
 Vector = NDArray[np.float64]
 
@@ -85,7 +89,17 @@ class Product:
     """Elementwise product of two operands of the same size."""
 
 
-TensorOp = Input | Affine | Elementwise | Polynomial | Product
+@dataclass(frozen=True, slots=True, eq=False)
+class Core:
+    """y_e = the core of a polynomial's evaluation plan at x_e.
+
+    The scales and shifts around it are in the neighbouring affine maps.
+    """
+
+    plan: PolyPlan
+
+
+TensorOp = Input | Affine | Elementwise | Polynomial | Product | Core
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,1 @@
+"""The backend: layouts, levels, parameters, and the flat program for an engine."""

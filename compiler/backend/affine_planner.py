@@ -1,0 +1,166 @@
+"""Plans for one affine map: every pattern worth trying, each with its cover and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ..cost import CostModel
+from ..ir.layout import Index, Layout
+from .bsgs import choose_split
+from .cover import MAX_TERMS, Source, Term, cover, pack_for, slide
+from .decision import AffinePlan, CipherPlan
+from .pattern import Pattern
+
+MAX_PACKED = 64
+"""Input ciphertexts that one map may ask the client for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AffineTask:
+    """One affine map to plan: y = sum_k matrices[k] x_k, read at `level`.
+
+    `layouts[k]` is None where operand k is an input, which the client packs as we like.
+    """
+
+    matrices: tuple[csr_array, ...]
+    layouts: tuple[Layout | None, ...]
+    level: int
+    slots: int
+
+    @property
+    def outputs(self) -> int:
+        return int(self.matrices[0].shape[0])
+
+
+def plan_affine(
+    task: AffineTask, pattern: Pattern, cost: CostModel, limit: float
+) -> AffinePlan | None:
+    """The map carried out in `pattern`, or None where that is impossible or dearer than `limit`."""
+    if lower_bound(task, pattern, cost) > limit:
+        return None
+    packed: dict[int, Index] = {}
+    sources: list[Source] = []
+    ready: list[Term] = []
+    covered: list[int] = []
+    for k, layout in enumerate(task.layouts):
+        if layout is None:
+            found = pack_for(pattern, task.matrices[k])
+            if found is None or len(found.index) > MAX_PACKED:
+                return None
+            packed[k] = found.index
+            ready += [replace(t, source=len(sources) + t.source) for t in found.terms]
+            sources += [Source(index, k) for index in found.index]
+        else:
+            covered += range(len(sources), len(sources) + layout.ciphers)
+            sources += [Source(index, k) for index in layout.index]
+    target = pattern.target
+    plans = []
+    for cipher in range(len(pattern.owner)):
+        terms = list(ready)
+        if covered:
+            reads = [sources[c] for c in covered]
+            if pattern.kind == "sliding":
+                if len(reads) != 1:
+                    return None
+                slid = slide(pattern, reads[0], task.matrices[reads[0].operand])
+                if slid is None:
+                    return None
+                found_terms, target = slid
+            else:
+                budget = _term_budget(task, cost, limit)
+                masked = cover(
+                    pattern.owner[cipher],
+                    pattern.window[cipher],
+                    reads,
+                    task.matrices,
+                    budget,
+                    skip=frozenset(packed),
+                )
+                if masked is None:
+                    return None
+                found_terms = tuple(masked)
+            terms += [replace(t, source=covered[t.source]) for t in found_terms]
+        terms = [t for t in terms if t.mask.any()]
+        if not terms:
+            return None
+        plans.append((tuple(terms), *choose_split(terms, task.slots, task.level, cost)))
+    layout_out = Layout(target)
+    if not layout_out.holds(task.outputs):
+        return None
+    low = task.level - 1
+    folds = len(pattern.strides) * len(plans)
+    milliseconds = (
+        sum(split.milliseconds for _, _, split in plans)
+        + folds * (cost.rotate(low) + cost.add(low))
+        + sum(len(index) for index in packed.values()) * cost.encrypt(task.level)
+    )
+    if milliseconds > limit:
+        return None
+    return AffinePlan(
+        layout_out,
+        packed,
+        tuple(CipherPlan(terms, split) for terms, split, _ in plans),
+        pattern.strides,
+        pattern.label,
+        sum(c.babies for _, _, c in plans),
+        sum(c.giants for _, _, c in plans),
+        milliseconds,
+    )
+
+
+def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:
+    """Milliseconds that no cover of this pattern can go below.
+
+    A shift covers at most one pair in each slot of a window, so a row of k weights takes at least
+    k / window shifts; D shifts of a source take at least D / 2 rotations or more by baby-step
+    giant-step only when they are spread, so about 2 sqrt(D) - 2.
+    """
+    low = task.level - 1
+    size = 1 << len(pattern.strides)
+    total = len(pattern.strides) * (cost.rotate(low) + cost.add(low)) * len(pattern.owner)
+    for matrix, layout in zip(task.matrices, task.layouts, strict=True):
+        longest = int(np.diff(matrix.indptr).max(initial=0))
+        shifts = -(-longest // size)
+        if layout is None:
+            total += shifts * (cost.encrypt(task.level) + cost.multiply_plain(task.level))
+        else:
+            turns = max(0.0, 2 * float(np.sqrt(shifts / layout.ciphers)) - 2)
+            total += turns * cost.rotate(low) + shifts * cost.multiply_plain(task.level)
+    return total + cost.rescale(task.level)
+
+
+def _term_budget(task: AffineTask, cost: CostModel, limit: float) -> int:
+    each = cost.multiply_plain(task.level) + cost.add(task.level)
+    return int(min(MAX_TERMS, limit / each)) if np.isfinite(limit) else MAX_TERMS
+
+
+def best_plans(
+    task: AffineTask, patterns: Iterable[Pattern], cost: CostModel, keep: int, effort: int
+) -> list[AffinePlan]:
+    """The `keep` cheapest plans with different layouts, from at most `effort` covers computed.
+
+    Patterns are tried in the order of their lower bounds; one that cannot come within twice the
+    best found so far is not tried at all.
+    """
+    bounds = sorted(
+        ((lower_bound(task, p, cost), n, p) for n, p in enumerate(patterns)), key=lambda x: x[:2]
+    )
+    found: dict[bytes, AffinePlan] = {}
+    best = float("inf")
+    tried = 0
+    for bound, _, pattern in bounds:
+        if bound > 2 * best or tried >= effort:
+            break
+        plan = plan_affine(task, pattern, cost, 2 * best)
+        tried += plan is not None or pattern.kind == "disjoint"
+        if plan is None:
+            continue
+        best = min(best, plan.milliseconds)
+        key = plan.layout.signature()
+        if key not in found or plan.milliseconds < found[key].milliseconds:
+            found[key] = plan
+    return sorted(found.values(), key=lambda p: p.milliseconds)[:keep]

@@ -1,0 +1,44 @@
+"""What the planner decides for each node, and what that costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir.layout import Index, Layout
+from .bsgs import Split
+from .cover import Term
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CipherPlan:
+    """One output ciphertext of an affine map: its terms, and how their rotations are shared."""
+
+    terms: tuple[Term, ...]
+    split: Split
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AffinePlan:
+    """How an affine map is carried out.
+
+    `packed[k]` is the client's packing [ciphertexts, slots] for operand k, where that is an input.
+    Sources are numbered over all ciphertexts of all operands, in order. `ciphers` holds a plan for
+    each output ciphertext; all of them are folded by `strides`. `layout` is what comes out.
+    """
+
+    layout: Layout
+    packed: dict[int, Index]
+    ciphers: tuple[CipherPlan, ...]
+    strides: tuple[int, ...]
+    method: str
+    babies: int
+    giants: int
+    milliseconds: float
+
+    @property
+    def products(self) -> int:
+        return sum(len(c.terms) for c in self.ciphers)
+
+    @property
+    def rotations(self) -> int:
+        return self.babies + self.giants + len(self.strides) * len(self.ciphers)

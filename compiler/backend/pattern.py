@@ -1,0 +1,97 @@
+"""Patterns: where an affine map's outputs shall stand, and which folds gather them there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..ir.layout import NOTHING, Index
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pattern:
+    """Outputs of an affine map before and after its folds.
+
+    A fold with strides f_1, f_2, ... adds to every slot s the slots s + (subset sums of the
+    strides): its window. `owner[k, t]` is the output whose partial products slot t of ciphertext
+    k collects before the fold, `target[k, s]` the output that slot s holds after it.
+
+    kind "disjoint": `window[k, t]` numbers the windows, no two of which overlap (or which are the
+    same set, on a full coset of the ring); in each, every input has to be used exactly once.
+    kind "sliding": windows overlap, one starting at every slot of a period; then each window has
+    to see every input exactly once by itself.
+    """
+
+    kind: Literal["disjoint", "sliding"]
+    owner: Index
+    window: Index
+    target: Index
+    strides: tuple[int, ...]
+    period: int
+    label: str
+
+    @property
+    def offsets(self) -> Index:
+        """Subset sums of the strides: slots that one window gathers, relative to its start."""
+        sums = np.zeros(1, dtype=np.int64)
+        for stride in self.strides:
+            sums = np.concatenate([sums, sums + stride])
+        return sums
+
+
+def coset_fold(order: Index, slots: int, folds: int) -> Pattern:
+    """Fold the whole ring to period slots / 2^folds.
+
+    `order` [period] gives the output of each slot of one period (or NOTHING). Every slot of the
+    ring ends with a valid replica.
+    """
+    period = slots >> folds
+    owner = np.tile(order, 1 << folds)[None, :]
+    window = np.where(owner >= 0, np.arange(slots)[None, :] % period, NOTHING)
+    strides = tuple(period << k for k in range(folds))
+    label = f"period {period}, fold {1 << folds}"
+    return Pattern("disjoint", owner, window, owner, strides, period, label)
+
+
+def sliding_fold(order: Index, slots: int, folds: int) -> Pattern:
+    """Windows of 2^folds slots, `len(order)` apart, starting at every slot.
+
+    The period need not divide the ring: replicas are valid as far as their windows lie inside it.
+    """
+    period = len(order)
+    at = np.arange(slots)
+    owner = order[at % period][None, :]
+    strides = tuple(period << k for k in range(folds))
+    inside = at + sum(strides) < slots
+    target = np.where(inside[None, :], owner, NOTHING)
+    label = f"sliding period {period}, fold {1 << folds}"
+    return Pattern("sliding", owner, owner, target, strides, period, label)
+
+
+def explicit(target: Index, label: str = "aligned") -> Pattern:
+    """Every slot computes its own output: no fold."""
+    slots = target.shape[1]
+    window = np.where(target >= 0, np.arange(slots)[None, :], NOTHING)
+    return Pattern("disjoint", target, window, target, (), slots, label)
+
+
+def scattered(starts: Index, stride: int, folds: int, slots: int) -> Pattern:
+    """One copy of each output: output o gathers 2^folds slots from starts[o] on, `stride` apart."""
+    offsets = np.arange(1 << folds) * stride
+    owner = np.full((1, slots), NOTHING, dtype=np.int64)
+    for output, start in enumerate(starts):
+        owner[0, (start + offsets) % slots] = output
+    target = np.full((1, slots), NOTHING, dtype=np.int64)
+    target[0, starts] = np.arange(len(starts))
+    strides = tuple(stride << k for k in range(folds))
+    return Pattern(
+        "disjoint",
+        owner,
+        owner,
+        target,
+        strides,
+        slots,
+        f"one copy, stride {stride}, fold {1 << folds}",
+    )

@@ -1,0 +1,205 @@
+"""The planner: layouts for the whole network, chosen together by a beam search over their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from eer.runtime.errors import InternalError, ParameterError
+
+from ..cost import CostModel
+from ..ir.layout import Layout
+from ..ir.tensor import Affine, Core, Input, Node, Product, TensorGraph
+from .affine_planner import AffineTask, best_plans
+from .candidates import orders, replicated, single_copies, split_over_ciphers
+from .decision import AffinePlan
+from .levels import assign_levels
+from .pattern import Pattern, explicit
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How hard to look: states kept, plans kept per map and state, covers computed per map."""
+
+    beam: int = 4
+    keep: int = 4
+    effort: int = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A plan for a whole graph: levels of all nodes, layouts of all values, a plan per affine map.
+
+    `inputs` are the layouts of inputs that something other than an affine map reads; inputs of
+    affine maps are packed for each map (AffinePlan.packed). `milliseconds` is the predicted time
+    of one run, encryption included.
+    """
+
+    slots: int
+    levels: tuple[int, ...]
+    layouts: dict[int, Layout]
+    affine: dict[int, AffinePlan]
+    milliseconds: float
+
+
+def plan_graph(graph: TensorGraph, slots: int, cost: CostModel, search: Search) -> Plan:
+    """The cheapest plan found on `slots` slots.
+
+    Raises ParameterError where some map has no plan.
+    """
+    levels = assign_levels(graph)
+    groups = _alignment_groups(graph)
+    beam = [Plan(slots, levels, {}, {}, 0.0)]
+    for number, node in enumerate(graph.nodes):
+        successors: dict[bytes, Plan] = {}
+        for state in beam:
+            for new in _extend(graph, number, node, state, groups, cost, search):
+                key = b"".join(
+                    new.layouts[n].signature()
+                    for n in sorted(_live(graph, number))
+                    if n in new.layouts
+                )
+                if key not in successors or new.milliseconds < successors[key].milliseconds:
+                    successors[key] = new
+        if not successors:
+            raise ParameterError(
+                f"no layout was found for {node.origin} with {slots} slots to a ciphertext",
+                where=str(node.origin),
+                hint="make the layer smaller, or compile with a smaller batch",
+            )
+        beam = sorted(successors.values(), key=lambda s: s.milliseconds)[: search.beam]
+    return beam[0]
+
+
+def _live(graph: TensorGraph, number: int) -> set[int]:
+    """Nodes up to `number` that something after it reads."""
+    return {o for n in graph.nodes[number + 1 :] for o in n.operands if o <= number} | {number}
+
+
+def _extend(
+    graph: TensorGraph,
+    number: int,
+    node: Node,
+    state: Plan,
+    groups: dict[int, int],
+    cost: CostModel,
+    search: Search,
+) -> Iterator[Plan]:
+    level = state.levels[number]
+    match node.op:
+        case Input(_):
+            if any(not isinstance(graph.nodes[u].op, Affine) for u in graph.users(number)):
+                for pattern in _input_patterns(node, state, groups, number):
+                    yield _with(state, number, Layout(pattern.target), 0.0)
+            else:
+                yield state
+        case Core(plan):
+            layout = state.layouts[node.operands[0]]
+            milliseconds = plan.depth and layout.ciphers * (
+                plan.products * (cost.multiply(level + 1) + cost.relinearise(level + 1))
+                + plan.depth * cost.rescale(level + 1)
+                + plan.plain_products * cost.multiply_plain(level + 1)
+            )
+            yield _with(state, number, layout, float(milliseconds))
+        case Product():
+            a, b = (state.layouts[o] for o in node.operands)
+            common = np.where(a.index == b.index, a.index, -1)
+            if not Layout(common).holds(node.size):
+                raise InternalError(f"the operands of {node.origin} lie in different layouts")
+            each = cost.multiply(level + 1) + cost.relinearise(level + 1) + cost.rescale(level + 1)
+            yield _with(state, number, Layout(common), a.ciphers * each)
+        case Affine(matrices, _):
+            operands = [graph.nodes[o] for o in node.operands]
+            task = AffineTask(
+                matrices,
+                tuple(
+                    None if isinstance(x.op, Input) else state.layouts[o]
+                    for o, x in zip(node.operands, operands, strict=True)
+                ),
+                level + 1,
+                state.slots,
+            )
+            patterns = _patterns(graph, number, node, state, groups, task)
+            for found in best_plans(task, patterns, cost, search.keep, search.effort):
+                new = _with(state, number, found.layout, found.milliseconds)
+                new.affine[number] = found
+                yield new
+        case _:
+            raise InternalError(f"{type(node.op).__name__} reached the planner")
+
+
+def _with(state: Plan, number: int, layout: Layout, milliseconds: float) -> Plan:
+    return Plan(
+        state.slots,
+        state.levels,
+        {**state.layouts, number: layout},
+        dict(state.affine),
+        state.milliseconds + milliseconds,
+    )
+
+
+def _patterns(
+    graph: TensorGraph,
+    number: int,
+    node: Node,
+    state: Plan,
+    groups: dict[int, int],
+    task: AffineTask,
+) -> Iterator[Pattern]:
+    partner = _partner(number, state, groups)
+    if partner is not None:
+        yield explicit(partner.index)
+        return
+    if node.size > state.slots:
+        for order in orders(node.shape):
+            yield split_over_ciphers(order, state.slots)
+        return
+    users = graph.users(number)
+    if not users:
+        reads = [i for layout in task.layouts if layout is not None for i in layout.index]
+        yield from single_copies(node.size, reads, state.slots)
+    for order in orders(node.shape):
+        yield from replicated(order, state.slots)
+
+
+def _input_patterns(
+    node: Node, state: Plan, groups: dict[int, int], number: int
+) -> Iterator[Pattern]:
+    partner = _partner(number, state, groups)
+    if partner is not None:
+        yield explicit(partner.index)
+        return
+    for order in orders(node.shape):
+        if node.size > state.slots:
+            yield split_over_ciphers(order, state.slots)
+        else:
+            yield from (p for p in replicated(order, state.slots) if not p.strides)
+
+
+def _partner(number: int, state: Plan, groups: dict[int, int]) -> Layout | None:
+    """The layout that a node multiplied with this one (through polynomials) already has."""
+    if number not in groups:
+        return None
+    for other, group in groups.items():
+        if other != number and group == groups[number] and other in state.layouts:
+            return state.layouts[other]
+    return None
+
+
+def _alignment_groups(graph: TensorGraph) -> dict[int, int]:
+    """Nodes whose values must share a layout: what meets in a product, and what it came from."""
+    parent = list(range(len(graph.nodes)))
+
+    def find(n: int) -> int:
+        while parent[n] != n:
+            n = parent[n]
+        return n
+
+    for number, node in enumerate(graph.nodes):
+        if isinstance(node.op, Core | Product):
+            for operand in node.operands:
+                parent[find(operand)] = find(number)
+    members = [find(n) for n in range(len(graph.nodes))]
+    return {n: g for n, g in enumerate(members) if members.count(g) > 1}

@@ -1,0 +1,82 @@
+"""Legality: which ops may stand in a tensor graph at each stage, and what must hold of them."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy as np
+
+from eer.runtime.errors import InternalError
+
+from .tensor import (
+    Affine,
+    Core,
+    Elementwise,
+    Input,
+    Node,
+    Polynomial,
+    Product,
+    TensorGraph,
+    TensorOp,
+)
+
+
+class Stage(Enum):
+    """Stages of a tensor graph, in order."""
+
+    IMPORTED = "imported"
+    POLYNOMIAL = "polynomial"
+    SCHEDULED = "scheduled"
+
+
+LEGAL: dict[Stage, tuple[type[TensorOp], ...]] = {
+    Stage.IMPORTED: (Input, Affine, Elementwise, Polynomial, Product),
+    Stage.POLYNOMIAL: (Input, Affine, Polynomial, Product),
+    Stage.SCHEDULED: (Input, Affine, Core, Product),
+}
+
+
+def check(graph: TensorGraph, stage: Stage, after: str) -> None:
+    """Raise InternalError where `graph` breaks a rule of `stage`; `after` names the pass to blame."""
+    for number, node in enumerate(graph.nodes):
+        problem = _problem(graph, number, node, stage)
+        if problem is not None:
+            raise InternalError(f"after {after}: n{number} {problem}", where=str(node.origin))
+    for output in graph.outputs:
+        if not 0 <= output.node < len(graph.nodes):
+            raise InternalError(
+                f"after {after}: output {output.name} reads a node that is not there"
+            )
+        if np.prod(output.shape, dtype=np.int64) != graph.nodes[output.node].size:
+            raise InternalError(f"after {after}: output {output.name} has a wrong shape")
+
+
+def _problem(graph: TensorGraph, number: int, node: Node, stage: Stage) -> str | None:
+    if not isinstance(node.op, LEGAL[stage]):
+        return f"is a {type(node.op).__name__}, which stage '{stage.value}' does not admit"
+    if any(not 0 <= o < number for o in node.operands):
+        return f"reads {node.operands}, not all of them earlier nodes"
+    sizes = [graph.nodes[o].size for o in node.operands]
+    match node.op:
+        case Input(_):
+            return "is an input with operands" if sizes else None
+        case Affine(matrices, bias):
+            return _affine_problem(node, sizes, [tuple(m.shape) for m in matrices], bias)
+        case Product():
+            return None if sizes == [node.size] * 2 else f"multiplies {sizes} to {node.size}"
+        case Polynomial(coefficients, center, radius, _):
+            if coefficients.shape[1] != node.size or len(center) != node.size:
+                return "is a polynomial with coefficients for another size"
+            if not (np.isfinite(coefficients).all() and np.all(radius > 0)):
+                return "is a polynomial with a bad coefficient or radius"
+        case _:
+            pass
+    return None if sizes == [node.size] else f"maps {sizes} to {node.size}"
+
+
+def _affine_problem(
+    node: Node, sizes: list[int], shapes: list[tuple[int, ...]], bias: np.ndarray
+) -> str | None:
+    if shapes != [(node.size, n) for n in sizes] or bias.shape != (node.size,):
+        return f"is an affine map of shapes {shapes} from {sizes} to {node.size}"
+    return None if np.isfinite(bias).all() else "has a bias that is not finite"
