@@ -9,15 +9,17 @@ from typing import cast
 from ..engine import Engine
 from ..errors import UsageError
 from ..params import CkksParams
+from .desilo_params import desilo_literal
 
 _ENGINES = {
     "clear": ("clear", "ClearEngine"),
     "desilo": ("desilo", "DesiloEngine"),
+    "desilo-gpu": ("desilo", "DesiloGpuEngine"),
     "dry": ("dry", "DryEngine"),
     "seal": ("seal", "SealEngine"),
 }
 
-__all__ = ["engine_names", "open_engine"]
+__all__ = ["desilo_literal", "engine_names", "open_engine"]
 
 
 def engine_names() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -91,9 +91,12 @@ class CheckedEngine(ABC):
     params: CkksParams
     capabilities: Capabilities
 
+    family: ClassVar[str] = ""
+    """Engines of one family read each other's keys and ciphertexts; by default the name."""
+
     def __init__(self, params: CkksParams) -> None:
         self.params = params
-        self.space = space_of(self.name, params)
+        self.space = space_of(self.family or self.name, params)
 
     @property
     def slots(self) -> int:
