@@ -117,12 +117,15 @@ def _interrupted(as_json: bool) -> int:
 
 
 def _failed(problem: Exception, name: str, as_json: bool, debug: bool) -> int:
+    if type(problem).__name__ == "NoArgsIsHelpError":
+        typer.echo(str(getattr(problem, "format_message", str)()), err=True)
+        return UsageError.exit_code
     error = _as_eer_error(problem, name)
     if debug and (isinstance(error, InternalError) or error is not problem):
         traceback.print_exception(problem, file=sys.stderr)
     if as_json:
         emit(_error_json(error.code, error.reason, error.where, error.hint, error.exit_code))
-    elif error.reason:
+    else:
         typer.echo(str(error), err=True)
     return error.exit_code
 
@@ -161,8 +164,8 @@ def _error_json(
 
 
 def emit(data: Json) -> None:
-    """Print one JSON object on stdout."""
-    typer.echo(json.dumps(data, allow_nan=False, indent=2))
+    """Print one JSON object on one line of stdout."""
+    typer.echo(json.dumps(data, allow_nan=False))
 
 
 def answer(text: str, data: Json, as_json: bool) -> None:

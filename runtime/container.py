@@ -36,7 +36,7 @@ KINDS = {
     "client": "a client bundle (client.eer)",
     "server": "a server bundle (server.eer)",
     "secret-key": "a secret key",
-    "evaluation-keys": "evaluation keys",
+    "evaluation-keys": "a set of evaluation keys",
     "ciphertext": "a ciphertext",
 }
 DTYPES = ("<f8", "<i8", "<i4", "|u1")

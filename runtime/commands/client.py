@@ -44,9 +44,9 @@ def keygen(
     engine: EngineName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a secret key, which stays here, and evaluation keys, which go to the server.
+    """Make a secret key, and evaluation keys for the server.
 
-    Without the secret key nothing that was encrypted with it can ever be read again, so files that
+    The secret key stays here. Without the secret key nothing that was encrypted with it can ever be read again, so files that
     are there already are replaced only with --force.
     """
     secret_path = secret or out / "secret.key"
@@ -114,9 +114,10 @@ def encrypt(
     engine: EngineName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check windows and encrypt them, as many side by side as fit into one ciphertext.
+    """Check windows of data and encrypt them.
 
-    More windows than fit go to several files: windows.001.ct, windows.002.ct, ...
+    As many windows as fit share one ciphertext; more go to several files: windows.001.ct,
+    windows.002.ct, ...
     """
     check = _range_check(range_check)
     loaded = load_client(model)
@@ -162,7 +163,10 @@ def decrypt(
     engine: EngineName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decrypt answers: labels and probabilities, or the values where the model has no classes."""
+    """Decrypt the server's answers to labels and probabilities.
+
+    Where the model has no classes, the values themselves are shown.
+    """
     loaded = load_client(model)
     client = Client(loaded, open_announced(loaded.params, engine), secret_key=key)
     predictions = [client.decrypt(path) for path in messages]

@@ -25,7 +25,10 @@ def split(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the two halves of a model: client.eer, without weights, and server.eer."""
+    """Split a model into client.eer and server.eer.
+
+    The client's half holds no weights.
+    """
     client, server = split_model(model, out, overwrite=force)
     sizes = client.stat().st_size, server.stat().st_size
     answer(
@@ -47,7 +50,10 @@ def inspect(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a file is, after checking all of it: parameters, security, sizes, owners."""
+    """Check a file of eer and say what it is.
+
+    Shows parameters, security, sizes, and what model and key it belongs to.
+    """
     head = outline(file)
     unpack(file, (head.kind,))
     facts: Json = {"kind": head.kind, "bytes": head.size}

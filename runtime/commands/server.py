@@ -36,7 +36,10 @@ def run(
     engine: EngineName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the model on encrypted windows. The server reads neither them nor its answer."""
+    """Run the model on encrypted windows.
+
+    The server can read neither the windows nor its own answer.
+    """
     paths = _answer_paths(messages, out)
     loaded = load_server(model)
     started = time.perf_counter()

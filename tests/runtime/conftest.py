@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from eer.runtime.bundle import model_to_bytes
 from eer.runtime.identity import compute_model_id
 from eer.runtime.model import ClientModel, InputSpec, OutputSpec, ServerModel
