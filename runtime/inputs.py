@@ -54,8 +54,6 @@ def check_inputs(
             + ", ".join(f"'{name}' has {count}" for name, count in counts.items()),
             hint="give every input the same number of windows",
         )
-    if not len(checked[0]):
-        raise DataError("there are no windows in the input", hint="give at least one window")
     if range_check == "off":
         return checked
     for spec, values in zip(specs, checked, strict=True):
@@ -111,6 +109,8 @@ def _numbers(array: Any, spec: InputSpec) -> Vector:
             where=where,
             hint="check the order of the axes and the length of the windows",
         )
+    if not len(values):
+        raise DataError(f"{where} has no windows", where=where, hint="give at least one window")
     flat = values.reshape(len(values), -1).astype(np.float64)
     bad = ~np.isfinite(flat)
     if bad.any():
