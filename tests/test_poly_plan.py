@@ -40,7 +40,8 @@ def polynomial(coefficients: Vector, center: float = 0.0, radius: float = 1.0) -
 
 def fitted(name: str, degree: int, radius: float = 4.0) -> Polynomial:
     t = chebyshev.chebpts1(degree + 1)
-    coefficients = chebyshev.chebfit(t, FUNCTIONS[name](radius * t), degree)
+    least_squares = chebyshev.chebfit(t, FUNCTIONS[name](radius * t), degree)
+    coefficients = np.asarray(least_squares, dtype=np.float64)
     coefficients[np.abs(coefficients) < 1e-13] = 0.0
     return polynomial(coefficients[:, None], 0.0, radius)
 
