@@ -2,6 +2,11 @@
 
 Keys and fresh ciphertexts travel with a seed in place of their uniform half. SEAL keeps one special
 prime, has no hoisting and no bootstrapping, and works in rings up to 2^15.
+
+Choose the special prime P some bits larger than every other. SEAL's key switching takes digits in
+[0, q) and not in [-q/2, q/2); their mean is a constant that one key turns into the same error every
+time, in the slots whose root lies near 1: in slot 0 some hundred times the usual noise where P is
+no larger than q, and below it where P has 6 bits more.
 """
 
 from __future__ import annotations

@@ -1,0 +1,111 @@
+"""What is special to `clear` (noise) and `dry` (counts)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from eer.runtime.engine import Evaluator
+from eer.runtime.engines import open_engine
+from eer.runtime.engines.clear import ClearEngine, NoiseModel
+from eer.runtime.engines.dry import DryEngine
+from eer.runtime.errors import EngineError
+from eer.runtime.params import CkksLiteral
+from eer.runtime.program import Vector
+
+PARAMS = CkksLiteral("seal", 13, (40.0, 30.0, 30.0), (45.0,), 30.0).check()
+SCALE = 2.0**30
+
+
+def _errors(engine: Any) -> dict[str, Vector]:
+    """Errors, times the scale, of one operation each."""
+    key, data = engine.generate_keys((1,))
+    ev: Evaluator = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, (1,)))
+    x = np.random.default_rng(5).uniform(-1, 1, engine.slots)
+    a = engine.encrypt(key, x, 2, SCALE)
+    turned = ev.rotate(a, 1)
+    product = ev.dot_plain([a], [ev.prepare_plain(np.ones(engine.slots), 2, SCALE)])
+    square = ev.dot_cipher([(a, a)])
+    return {
+        "fresh": (engine.decrypt(key, a) - x) * SCALE,
+        "rotate": (engine.decrypt(key, turned) - np.roll(x, -1)) * SCALE,
+        "dot_plain": (engine.decrypt(key, product) - x) * SCALE,
+        "dot_cipher": (engine.decrypt(key, square) - x * x) * SCALE,
+    }
+
+
+def test_the_noise_model_is_reproducible() -> None:
+    first, again = (_errors(ClearEngine(PARAMS, NoiseModel(seed=1))) for _ in range(2))
+    other = _errors(ClearEngine(PARAMS, NoiseModel(seed=2)))
+    for name, error in first.items():
+        assert np.array_equal(error, again[name])
+        assert not np.array_equal(error, other[name])
+
+
+@pytest.mark.parametrize("operation", ["fresh", "rotate", "dot_plain", "dot_cipher"])
+def test_the_noise_model_has_the_size_of_real_noise(operation: str) -> None:
+    modelled = _errors(ClearEngine(PARAMS, NoiseModel(seed=1)))[operation].std()
+    real = _errors(open_engine(PARAMS, "seal"))[operation].std()
+    assert 0.5 < modelled / real < 2
+
+
+def test_without_a_noise_model_nothing_is_lost() -> None:
+    for error in _errors(ClearEngine(PARAMS)).values():
+        assert np.abs(error).max() <= 1e-5
+
+
+def test_the_dry_engine_counts() -> None:
+    engine = DryEngine(PARAMS)
+    key, data = engine.generate_keys((1, 2))
+    ev = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, (1, 2)))
+    x = np.zeros(engine.slots)
+    a = engine.encrypt(key, x, 2, SCALE)
+    p = ev.prepare_plain(x, 2, SCALE)
+    turned = ev.rotate_many(a, (0, 1, 2, 1))
+    b = ev.dot_plain(turned[:3], [p, p, p])
+    c = ev.dot_cipher([(b, b), (b, ev.negate(b))])
+    ev.add(c, c)
+    ev.level_down(a, 0)
+    assert engine.counts.ops == Counter(
+        {
+            ("encode", 2): 1,
+            ("rotate", 2): 2,
+            ("multiply_plain", 2): 3,
+            ("add", 2): 2,
+            ("rescale", 2): 1,
+            ("negate", 1): 1,
+            ("square", 1): 1,
+            ("multiply_cipher", 1): 1,
+            ("add", 1): 1,
+            ("relinearize", 1): 1,
+            ("rescale", 1): 1,
+            ("add", 0): 1,
+            ("level_down", 2): 1,
+        }
+    )
+    assert engine.counts.total("add") == 4
+    assert engine.counts.rotations == {1, 2}
+
+
+def test_the_dry_engine_knows_how_many_ciphertexts_live() -> None:
+    engine = DryEngine(PARAMS)
+    key, data = engine.generate_keys((1,))
+    ev = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, (1,)))
+    a = engine.load_cipher(engine.encrypt_bytes(key, np.zeros(engine.slots), 2, SCALE))
+    assert (engine.counts.live, engine.counts.peak) == (1, 1)
+    for _ in range(3):
+        a = ev.rotate(a, 1)
+    assert (engine.counts.live, engine.counts.peak) == (1, 2)
+    held = ev.rotate_many(a, (1, 0))
+    assert (engine.counts.live, engine.counts.peak) == (2, 2)
+    del held, a
+    assert engine.counts.live == 0
+
+
+def test_the_dry_engine_has_nothing_to_decrypt() -> None:
+    engine = open_engine(PARAMS, "dry")
+    key, _ = engine.generate_keys(())
+    with pytest.raises(EngineError, match="no values"):
+        engine.decrypt(key, engine.encrypt(key, np.zeros(engine.slots), 0, SCALE))
