@@ -7,13 +7,10 @@ handful of hooks. CKKS libraries are silent on much of what is refused here.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,64 +20,17 @@ from ..errors import ArtifactError, DataError, EngineError, KeyMismatchError
 from ..params import CkksParams
 from ..program import Vector
 from .frame import Frame, open_frame, seal_frame
-
-SCALE_TOLERANCE = 1e-9
-"""Scales are equal where they agree to this relative difference (true primes, float64 products)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Ciphertext:
-    """A library's ciphertext with its type. Never changed after it was made."""
-
-    handle: Any
-    level: int
-    scale: float
-    key_id: str
-    space: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plaintext:
-    """A library's encoded vector with its type."""
-
-    handle: Any
-    level: int
-    scale: float
-    space: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Bound:
-    """Key material of the engine space that made it."""
-
-    space: str
-    raw: Any
-
-
-def space_of(name: str, params: CkksParams) -> str:
-    """Name of the engine and digest of the parameters: what objects must share to meet."""
-    text = json.dumps(astuple(params), separators=(",", ":"))
-    return f"{name}:{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
-
-
-def check_vector(values: Vector, slots: int) -> Vector:
-    """`values` as contiguous float64 [slots]; DataError for another shape, NaN or infinity."""
-    try:
-        vector = np.ascontiguousarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"a vector of numbers was expected: {error}") from error
-    if vector.shape != (slots,):
-        raise DataError(
-            f"a vector of {slots} values was expected, one for each slot, got shape {vector.shape}"
-        )
-    if not np.isfinite(vector).all():
-        raise DataError("the vector holds NaN or infinity", hint="clean the input data")
-    return vector
-
-
-def check_steps(rotations: Iterable[int], slots: int) -> tuple[int, ...]:
-    """Left rotation steps, sorted, each once, in 1..slots-1."""
-    return tuple(sorted({int(r) % slots for r in rotations} - {0}))
+from .typed import (
+    Bound,
+    Ciphertext,
+    Plaintext,
+    check_owner,
+    check_scales,
+    check_steps,
+    check_vector,
+    other_key,
+    space_of,
+)
 
 
 class CheckedEngine(ABC):
@@ -118,12 +68,12 @@ class CheckedEngine(ABC):
         return SecretKey(Bound(self.space, raw), key_id), data
 
     def encrypt(self, key: SecretKey, values: Vector, level: int, scale: float) -> Ciphertext:
-        vector = self._check_encodable(values, level, scale)
+        vector = self.check_plain(values, level, scale)
         handle = self._encrypt(self._secret(key), vector, level, scale)
         return Ciphertext(handle, level, scale, key.key_id, self.space)
 
     def encrypt_bytes(self, key: SecretKey, values: Vector, level: int, scale: float) -> bytes:
-        vector = self._check_encodable(values, level, scale)
+        vector = self.check_plain(values, level, scale)
         payload = self._encrypt_payload(self._secret(key), vector, level, scale)
         return seal_frame(Frame("ciphertext", self.space, key.key_id, level, scale), payload)
 
@@ -131,7 +81,7 @@ class CheckedEngine(ABC):
         raw = self._secret(key)
         check_owner(a, Ciphertext, self.space)
         if a.key_id != key.key_id:
-            raise _other_key("ciphertext")
+            raise other_key("ciphertext")
         return self._decrypt(raw, a)
 
     def evaluator(self, keys: EvaluationKeys) -> Evaluator:
@@ -192,9 +142,6 @@ class CheckedEngine(ABC):
             )
         return vector
 
-    def _check_encodable(self, values: Vector, level: int, scale: float) -> Vector:
-        return self.check_plain(values, level, scale)
-
     def _secret(self, key: SecretKey) -> Any:
         if not isinstance(key.handle, Bound) or key.handle.space != self.space:
             raise KeyMismatchError("this secret key belongs to another engine or parameters")
@@ -203,7 +150,7 @@ class CheckedEngine(ABC):
     def _open_key(self, data: bytes, kind: str, key_id: str) -> memoryview:
         frame, payload = open_frame(data, kind, self.space)
         if frame.key_id != key_id:
-            raise _other_key(kind)
+            raise other_key(kind)
         return payload
 
     @abstractmethod
@@ -325,7 +272,7 @@ class CheckedEvaluator(ABC):
     def _own(self, a: Ciphertext) -> None:
         check_owner(a, Ciphertext, self._engine.space)
         if a.key_id != self._key_id:
-            raise _other_key("ciphertext")
+            raise other_key("ciphertext")
 
     def _own_plain(self, p: Plaintext, level: int) -> None:
         check_owner(p, Plaintext, self._engine.space)
@@ -378,24 +325,3 @@ class CheckedEvaluator(ABC):
     def _dot_cipher(self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float) -> Any: ...
     @abstractmethod
     def _level_down(self, a: Ciphertext, level: int) -> Any: ...
-
-
-def check_owner(a: object, kind: type[Ciphertext] | type[Plaintext], space: str) -> None:
-    """Refuse what is not a `kind` of this engine space."""
-    if not isinstance(a, kind) or a.space != space:
-        owner = getattr(a, "space", type(a).__name__)
-        raise KeyMismatchError(f"a {kind.__name__.lower()} of {space} was expected, got {owner}")
-
-
-def check_scales(scales: Sequence[float], what: str) -> None:
-    """Refuse scales that differ by more than rounding."""
-    low, high = min(scales), max(scales)
-    if high - low > SCALE_TOLERANCE * high:
-        raise EngineError(f"cannot {what}: scales {low:.12g} and {high:.12g} differ")
-
-
-def _other_key(kind: str) -> KeyMismatchError:
-    return KeyMismatchError(
-        f"this {kind} was made with another key",
-        hint="use the secret key, the evaluation keys and the ciphertexts of one key generation",
-    )

@@ -20,10 +20,13 @@ from ..engine import Capabilities, EvaluationKeys, Evaluator
 from ..errors import ArtifactError, EngineError, ParameterError
 from ..params import CkksLiteral, CkksParams
 from ..program import Vector
-from .checked import CheckedEngine, CheckedEvaluator, Ciphertext, Plaintext
+from .checked import CheckedEngine, CheckedEvaluator
 from .desilo_library import DesiloCall, load_library
-from .desilo_params import NOMINAL_LOG_SCALE
+from .desilo_params import NOMINAL_LOG_SCALE, desilo_literal
 from .frame import join_parts, split_parts
+from .typed import Ciphertext, Plaintext
+
+__all__ = ["DesiloEngine", "DesiloEvaluator", "DesiloGpuEngine", "desilo_literal"]
 
 _HEADER = 34
 """Bytes before the residues in what version 1.17.0 serialises."""

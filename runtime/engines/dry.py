@@ -14,8 +14,9 @@ from ..engine import Capabilities, EvaluationKeys, Evaluator, SecretKey
 from ..errors import EngineError
 from ..params import CkksParams
 from ..program import Vector
-from .checked import CheckedEngine, CheckedEvaluator, Ciphertext, Plaintext
+from .checked import CheckedEngine, CheckedEvaluator
 from .clear import check_stored_steps
+from .typed import Ciphertext, Plaintext
 
 
 @dataclass(slots=True)

@@ -24,9 +24,10 @@ from ..engine import Capabilities, EvaluationKeys, Evaluator
 from ..errors import ArtifactError, EerError, EngineError, ParameterError
 from ..params import CkksLiteral, CkksParams
 from ..program import Vector
-from .checked import CheckedEngine, CheckedEvaluator, Ciphertext, Plaintext
+from .checked import CheckedEngine, CheckedEvaluator
 from .frame import join_parts, split_parts
 from .memfile import bytes_saved, load_bytes
+from .typed import Ciphertext, Plaintext
 
 try:
     from tenseal import sealapi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,24 @@ def test_the_noise_model_has_the_size_of_real_noise(operation: str) -> None:
     modelled = _errors(ClearEngine(PARAMS, NoiseModel(seed=1)))[operation].std()
     real = _errors(open_engine(PARAMS, "seal"))[operation].std()
     assert 0.5 < modelled / real < 2
+
+
+def test_the_noise_model_knows_of_the_noise_near_slot_0() -> None:
+    params = replace(PARAMS, log_p=(40.0,))
+    steps = tuple(range(1, 13))
+    sizes: list[Any] = []
+    for engine in (ClearEngine(params, NoiseModel(seed=1)), open_engine(params, "seal")):
+        key, data = engine.generate_keys(steps)
+        ev = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, steps))
+        x = np.random.default_rng(5).uniform(-1, 1, engine.slots)
+        a = engine.encrypt(key, x, 0, SCALE)
+        turned = [engine.decrypt(key, ev.rotate(a, s)) - np.roll(x, -s) for s in steps]
+        sizes.append(np.sqrt(np.mean(np.square(turned), axis=0)) * SCALE)
+    modelled, real = sizes
+    assert real[0] > 20 * np.median(real)
+    for slots in (slice(0, 1), slice(1, 2), slice(2, 4), slice(100, 4096)):
+        ratio = np.sqrt(np.mean(modelled[slots] ** 2) / np.mean(real[slots] ** 2))
+        assert 1 / 3 < ratio < 3
 
 
 def test_without_a_noise_model_nothing_is_lost() -> None:
