@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, UsageError
+from .errors import DataError, EerError, UsageError
 from .files import PathLikeStr, file_error, open_file
 from .program import Vector
 
@@ -97,10 +95,6 @@ def _damaged(path: PathLikeStr, kind: str, problem: Exception) -> DataError:
     )
 
 
-_BROKEN = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError)
-_BROKEN_ZIP = (*_BROKEN, NotImplementedError, RuntimeError)
-
-
 def _npz(
     path: PathLikeStr, names: Sequence[str], shapes: Sequence[tuple[int, ...]]
 ) -> dict[str, NDArray[Any]]:
@@ -113,9 +107,11 @@ def _npz(
             with archive:
                 keys = _match(archive.files, names, path)
                 return {n: np.asarray(archive[k]) for n, k in zip(names, keys, strict=True)}
+        except EerError:
+            raise
         except OSError as problem:
             raise file_error("read", path, problem) from problem
-        except _BROKEN_ZIP as problem:
+        except Exception as problem:  # numpy's parsers raise whatever the damage leads to
             raise _damaged(path, ".npz", problem) from problem
 
 
@@ -143,7 +139,7 @@ def _npy(
             array = np.load(stream, allow_pickle=False)
         except OSError as problem:
             raise file_error("read", path, problem) from problem
-        except _BROKEN as problem:
+        except Exception as problem:  # numpy's parsers raise whatever the damage leads to
             raise _damaged(path, ".npy", problem) from problem
     if not isinstance(array, np.ndarray):
         raise DataError(

@@ -25,6 +25,7 @@ from .errors import (
     ArtifactError,
     DataError,
     EerError,
+    EerWarning,
     EngineError,
     FileError,
     InternalError,
@@ -67,6 +68,7 @@ def run_app(app: typer.Typer, name: str, argv: Sequence[str] | None = None) -> i
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     with _terminated_cleanly(), warnings.catch_warnings():
+        warnings.simplefilter("always", EerWarning)
         warnings.showwarning = _show_warning
         try:
             command = typer.main.get_command(app)

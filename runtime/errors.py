@@ -91,3 +91,7 @@ class FileError(EerError):
 
     code = "file"
     exit_code = 8
+
+
+class EerWarning(UserWarning):
+    """Base of every deliberate warning: the work goes on, on an assumption that may be wrong."""

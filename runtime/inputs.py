@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import DataError, UsageError
+from .errors import DataError, EerWarning, UsageError
 from .model import InputSpec
 from .program import Vector
 
@@ -26,7 +26,7 @@ moves the weighted sums that reach the polynomials; far outside they explode.
 """
 
 
-class RangeWarning(UserWarning):
+class RangeWarning(EerWarning):
     """Inputs lie outside the calibrated range; results may be wrong."""
 
 

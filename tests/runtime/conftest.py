@@ -40,7 +40,7 @@ class Sample:
 
 
 def build(program: Program, name: str) -> Sample:
-    params = CkksLiteral("seal", 13, (40, 30, 30), (40,), 30).check()
+    params = CkksLiteral("seal", 13, (40, 30, 30), (50,), 30).check()
     # Slot s = 2 i + o holds x[i]: one product and two folds leave y[o] in slot o.
     inputs = (InputSpec("x", (4,), (np.arange(8) // 2,), np.full(4, -1.0), np.full(4, 1.0), True),)
     outputs = (

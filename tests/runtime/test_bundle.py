@@ -195,7 +195,7 @@ PARAMS = {
     "engine": "seal",
     "log_n": 13,
     "log_q": [40.0, 30.0, 30.0],
-    "log_p": [40.0],
+    "log_p": [50.0],
     "log_scale": 30.0,
     "security_bits": 128,
 }

@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from .conftest import Sample
 
-TOLERANCE = 2e-3
+TOLERANCE = 5e-4
 
 
 @dataclass
