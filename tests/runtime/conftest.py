@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from eer.runtime import cli
 from eer.runtime.bundle import model_to_bytes
 from eer.runtime.identity import compute_model_id
 from eer.runtime.model import ClientModel, InputSpec, OutputSpec, ServerModel
@@ -88,3 +92,52 @@ def model_file(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path
 def windows() -> Vector:
     """Three windows inside the calibrated range, [3, 4]."""
     return np.random.default_rng(7).uniform(-1, 1, (3, 4))
+
+
+class Run:
+    """`eer` in this process: exit code, stdout, stderr."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str | Path, code: int = 0) -> tuple[str, str]:
+        self._capsys.readouterr()
+        got = cli.main([str(a) for a in arguments])
+        out, err = self._capsys.readouterr()
+        assert got == code, err + out
+        return out, err
+
+    def json(self, *arguments: str | Path, code: int = 0) -> dict[str, Any]:
+        out, _ = self(*arguments, "--json", code=code)
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+
+@pytest.fixture
+def eer(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EER_DEBUG", raising=False)
+    return Run(capsys)
+
+
+@pytest.fixture(scope="session")
+def folder(
+    sample: Sample,
+    model_file: Path,
+    windows: Vector,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder where everything has been made once."""
+    made = tmp_path_factory.mktemp("made")
+    np.save(made / "data.npy", windows)
+    key, keys = made / "secret.key", made / "evaluation.key"
+    question, answer = made / "windows.ct", made / "result.ct"
+    steps: list[Sequence[str | Path]] = [
+        ("split", model_file, "--out", made),
+        ("keygen", model_file, "--out", made),
+        ("encrypt", model_file, "--key", key, "--input", made / "data.npy", "-o", question),
+        ("run", model_file, "--keys", keys, question, "-o", answer),
+    ]
+    for arguments in steps:
+        assert cli.main([str(a) for a in arguments]) == 0
+    return made
