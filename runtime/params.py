@@ -67,7 +67,8 @@ class CkksLiteral:
         """
         if security != SECURITY_BITS:
             raise ParameterError(
-                f"{security}-bit security was asked for; eer compiles for {SECURITY_BITS} bits only",
+                f"{security}-bit security was asked for; eer compiles for {SECURITY_BITS} bits "
+                "only",
                 hint=f"leave the security option out, or set it to {SECURITY_BITS}",
             )
         if self.log_n not in MAX_LOG_QP_128:

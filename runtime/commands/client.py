@@ -46,8 +46,8 @@ def keygen(
 ) -> None:
     """Make a secret key, and evaluation keys for the server.
 
-    The secret key stays here. Without the secret key nothing that was encrypted with it can ever be read again, so files that
-    are there already are replaced only with --force.
+    The secret key stays here. Without it nothing that was encrypted with it can ever be read
+    again, so files that are there already are replaced only with --force.
     """
     secret_path = secret or out / "secret.key"
     evaluation_path = evaluation or out / "evaluation.key"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from eer.runtime import cli
 from eer.runtime.bundle import model_to_bytes
 from eer.runtime.identity import compute_model_id

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eer.runtime.arrays import read_arrays
-from eer.runtime.errors import DataError, EerError, FileError, UsageError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from eer.runtime.arrays import read_arrays
+from eer.runtime.errors import DataError, EerError, FileError, UsageError
 
 X = np.random.default_rng(0).normal(size=(5, 2, 3))
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from eer.runtime.bundle import load_model, model_to_bytes, save_model, split_model
 from eer.runtime.client_bundle import client_to_bytes, load_client
 from eer.runtime.container import Container, pack, unpack
@@ -18,8 +21,6 @@ from eer.runtime.model import ClientModel, ServerModel
 from eer.runtime.program import Add, LevelDown, Negate, Program, Rotate, Sub
 from eer.runtime.program_codec import decode_instructions, encode_instructions
 from eer.runtime.server_bundle import load_server, server_to_bytes
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 if TYPE_CHECKING:
     from .conftest import Sample

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
 from eer.runtime import cli
 from eer.runtime.client_bundle import client_to_bytes
 from eer.runtime.program import Vector

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
 from eer.runtime.program import Vector
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eer.runtime.container import FORMAT_VERSION, MAGIC, outline, pack, unpack
-from eer.runtime.errors import ArtifactError, FileError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from eer.runtime.container import FORMAT_VERSION, MAGIC, outline, pack, unpack
+from eer.runtime.errors import ArtifactError, FileError
 
 ARRAYS = {
     "zeros": np.zeros((3, 100)),

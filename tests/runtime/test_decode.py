@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+
 from eer.runtime.decode import decode
 from eer.runtime.model import OutputSpec
 

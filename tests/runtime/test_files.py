@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from eer.runtime.errors import FileError
 from eer.runtime.files import NewFile, read_file, write_file, write_files
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from eer.runtime.errors import DataError, UsageError
 from eer.runtime.inputs import RangeWarning, check_inputs
 from eer.runtime.model import InputSpec, OutputSpec
 from eer.runtime.packing import pack_windows, unpack_windows
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def spec(name: str = "x", shape: tuple[int, ...] = (2, 3), calibrated: bool = True) -> InputSpec:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from eer.runtime import server as server_module
 from eer.runtime.client import Client, KeyPair
 from eer.runtime.container import pack, unpack
@@ -28,8 +31,6 @@ from eer.runtime.wire import (
     read_message,
     read_secret_key,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 if TYPE_CHECKING:
     from .conftest import Sample
