@@ -20,6 +20,7 @@ class Options:
     input_range    (low, high) assumed for every input element where there is no calibration data
     margin         the calibrated interval of an activation is widened by this share on each side
     engine         "seal" or "desilo"
+    batch          windows that share one ciphertext, a power of two
     labels         class names, for the client's answers
     dump_ir        folder for the IR after every pass
     """
@@ -30,6 +31,7 @@ class Options:
     input_range: tuple[float, float] = (-3.0, 3.0)
     margin: float = 0.1
     engine: str = "seal"
+    batch: int = 1
     security: int = SECURITY_BITS
     labels: tuple[str, ...] = ()
     dump_ir: Path | None = None
@@ -40,5 +42,7 @@ class Options:
         low, high = self.input_range
         if not low < high:
             raise UsageError(f"input range must be low < high, got {low}, {high}")
+        if self.batch < 1 or self.batch & (self.batch - 1):
+            raise UsageError(f"the batch must be a power of two, got {self.batch}")
         if self.margin < 0:
             raise UsageError(f"margin must not be negative, got {self.margin}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -14,6 +14,7 @@ from .bsgs import choose_split
 from .cover import MAX_TERMS, Source, Term, cover, pack_for, slide
 from .decision import AffinePlan, CipherPlan
 from .pattern import Pattern
+from .prefold import find_prefold
 
 MAX_PACKED = 64
 """Input ciphertexts that one map may ask the client for."""
@@ -24,16 +25,35 @@ class AffineTask:
     """One affine map to plan: y = sum_k matrices[k] x_k, read at `level`.
 
     `layouts[k]` is None where operand k is an input, which the client packs as we like.
+    `prefolds` are folds that have been applied to operands already: matrices and layouts are those
+    of the sums.
     """
 
     matrices: tuple[csr_array, ...]
     layouts: tuple[Layout | None, ...]
     level: int
     slots: int
+    prefolds: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
         return int(self.matrices[0].shape[0])
+
+    def prefolded(self) -> AffineTask | None:
+        """The same map after every prefold that there is, or None where there is none."""
+        matrices, layouts = list(self.matrices), list(self.layouts)
+        prefolds: dict[int, tuple[int, ...]] = {}
+        for k, layout in enumerate(self.layouts):
+            found = None if layout is None else find_prefold(layout, self.matrices[k])
+            if found is not None:
+                matrices[k], layouts[k], prefolds[k] = found.matrix, found.layout, found.strides
+        if not prefolds:
+            return None
+        return AffineTask(tuple(matrices), tuple(layouts), self.level, self.slots, prefolds)
+
+    def prefold_cost(self, cost: CostModel) -> float:
+        rotations = sum(len(strides) for strides in self.prefolds.values())
+        return rotations * (cost.rotate(self.level) + cost.add(self.level))
 
 
 def plan_affine(
@@ -94,7 +114,8 @@ def plan_affine(
     low = task.level - 1
     folds = len(pattern.strides) * len(plans)
     milliseconds = (
-        sum(split.milliseconds for _, _, split in plans)
+        task.prefold_cost(cost)
+        + sum(split.milliseconds for _, _, split in plans)
         + folds * (cost.rotate(low) + cost.add(low))
         + sum(len(index) for index in packed.values()) * cost.encrypt(task.level)
     )
@@ -103,6 +124,7 @@ def plan_affine(
     return AffinePlan(
         layout_out,
         packed,
+        task.prefolds,
         tuple(CipherPlan(terms, split) for terms, split, _ in plans),
         pattern.strides,
         pattern.label,
@@ -130,7 +152,7 @@ def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:
         else:
             turns = max(0.0, 2 * float(np.sqrt(shifts / layout.ciphers)) - 2)
             total += turns * cost.rotate(low) + shifts * cost.multiply_plain(task.level)
-    return total + cost.rescale(task.level)
+    return total + cost.rescale(task.level) + task.prefold_cost(cost)
 
 
 def _term_budget(task: AffineTask, cost: CostModel, limit: float) -> int:
@@ -139,7 +161,7 @@ def _term_budget(task: AffineTask, cost: CostModel, limit: float) -> int:
 
 
 def best_plans(
-    task: AffineTask, patterns: Iterable[Pattern], cost: CostModel, keep: int, effort: int
+    choices: Iterable[tuple[AffineTask, Pattern]], cost: CostModel, keep: int, effort: int
 ) -> list[AffinePlan]:
     """The `keep` cheapest plans with different layouts, from at most `effort` covers computed.
 
@@ -147,12 +169,13 @@ def best_plans(
     best found so far is not tried at all.
     """
     bounds = sorted(
-        ((lower_bound(task, p, cost), n, p) for n, p in enumerate(patterns)), key=lambda x: x[:2]
+        ((lower_bound(t, p, cost), n, t, p) for n, (t, p) in enumerate(choices)),
+        key=lambda x: x[:2],
     )
     found: dict[bytes, AffinePlan] = {}
     best = float("inf")
     tried = 0
-    for bound, _, pattern in bounds:
+    for bound, _, task, pattern in bounds:
         if bound > 2 * best or tried >= effort:
             break
         plan = plan_affine(task, pattern, cost, 2 * best)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import permutations
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from ..ir.layout import NOTHING, Index, Layout
 from .pattern import Pattern, coset_fold, explicit, scattered, sliding_fold
@@ -51,6 +52,57 @@ def replicated(order: Index, slots: int) -> Iterator[Pattern]:
         folds += 1
 
 
+def pitched(shape: tuple[int, ...], layout: Layout, matrix: csr_array) -> Iterator[Pattern]:
+    """Outputs placed where their inputs are: the channels of one position from its first input on.
+
+    For maps of the same form at every position (convolutions), such a place keeps the shifts the
+    same at every position, whatever pitch and gaps the inputs lie in. `shape` is (channels, axes).
+    """
+    axes = [d for d in shape if d > 1]
+    if not 2 <= len(axes) <= 3 or int(np.prod(axes)) != matrix.shape[0]:
+        return
+    channels, space = axes[0], tuple(axes[1:])
+    anchor = _anchors(space, layout, matrix)
+    if anchor is None:
+        return
+    slots = layout.slots
+    width = int(np.min(np.diff(np.sort(anchor)))) if len(anchor) > 1 else slots
+    steps = {1, *(s for s in (int(np.ptp(anchor)) + width, slots // channels) if s > 0)}
+    for step in sorted(steps):
+        places = (anchor[None, :] + step * np.arange(channels)[:, None]) % slots
+        if len(np.unique(places)) < places.size:
+            continue
+        target = np.full((1, slots), NOTHING, dtype=np.int64)
+        target[0, places.reshape(-1)] = np.arange(places.size)
+        yield explicit(target, f"pitched, channels {step} apart")
+
+
+def _anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index | None:
+    """Slot of each position: an affine function of its coordinates, from interior positions."""
+    slots = layout.slots
+    _, place = layout.first(matrix.shape[1])
+    positions = int(np.prod(space))
+    counts = np.diff(matrix.indptr)[:positions]
+    lows = np.array(
+        [
+            place[matrix.indices[matrix.indptr[p] : matrix.indptr[p + 1]]].min(initial=slots)
+            for p in range(positions)
+        ]
+    ).reshape(space)
+    full = (counts == counts.max()).reshape(space)
+    pitches = []
+    for axis in range(len(space)):
+        both = np.logical_and(np.delete(full, -1, axis), np.delete(full, 0, axis))
+        steps = np.diff(lows, axis=axis)[both]
+        if not len(steps) or (steps != steps[0]).any():
+            return None
+        pitches.append(int(steps[0]))
+    inner = tuple(int(c[0]) for c in np.nonzero(full))
+    origin = int(lows[inner]) - sum(p * c for p, c in zip(pitches, inner, strict=True))
+    grid = np.indices(space).reshape(len(space), -1)
+    return (origin + np.array(pitches) @ grid) % slots
+
+
 def single_copies(size: int, layouts: list[Index], slots: int) -> Iterator[Pattern]:
     """Patterns for outputs that only the client reads: one copy each, in windows that fit.
 
@@ -59,27 +111,33 @@ def single_copies(size: int, layouts: list[Index], slots: int) -> Iterator[Patte
     """
     if size > slots:
         return
-    present = layouts[0][layouts[0] >= 0] if layouts else np.arange(1)
-    elements = len(np.unique(present))
     longest = (slots // size).bit_length() - 1
+    extents = _extents(layouts[0]) if len(layouts) == 1 else None
     for folds in range(longest + 1):
         length = 1 << folds
-        even = np.arange(size) * (slots // size)
-        yield scattered(even, 1, folds, slots)
-        if len(layouts) != 1 or length < elements or length > 2 * elements:
+        yield scattered(np.arange(size) * (slots // size), 1, folds, slots)
+        if extents is None:
             continue
-        starts = _complete_starts(layouts[0], length, elements)
-        chosen = _disjoint(starts, length, size, slots)
+        chosen = _disjoint(np.flatnonzero(extents <= length), length, size, slots)
         if chosen is not None:
             yield scattered(chosen, 1, folds, slots)
+            return
 
 
-def _complete_starts(layout: Index, length: int, elements: int) -> Index:
-    """Starts s for which slots s..s+length-1 hold every element."""
+def _extents(layout: Index) -> Index:
+    """For each slot s, how many slots from s on it takes to see every element that there is."""
     slots = len(layout)
-    seen = np.sort(layout[(np.arange(slots)[:, None] + np.arange(length)) % slots], axis=1)
-    distinct = (seen[:, 1:] != seen[:, :-1]).sum(axis=1) + 1 - (seen[:, 0] < 0)
-    return np.flatnonzero(distinct == elements)
+    at = np.arange(slots)
+    extents = np.ones(slots, dtype=np.int64)
+    order = np.argsort(layout, kind="stable")
+    elements, first = np.unique(layout[order], return_index=True)
+    for element, places in zip(elements, np.split(order, first[1:]), strict=True):
+        if element == NOTHING:
+            continue
+        nearest = np.searchsorted(places, at)
+        following = np.concatenate([places, places[:1] + slots])[nearest]
+        extents = np.maximum(extents, following - at + 1)
+    return extents
 
 
 def _disjoint(starts: Index, length: int, count: int, slots: int) -> Index | None:

@@ -18,8 +18,8 @@ from .pattern import Pattern
 Vector = NDArray[np.float64]
 
 MAX_TERMS = 1024
-MAX_CANDIDATES = 64
-MAX_WINDOW_CELLS = 1 << 23
+MAX_CANDIDATES = 24
+MAX_BLOCKS = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,47 +96,46 @@ def slide(
     """Terms and the valid target of a sliding pattern, or None where it does not work out.
 
     Every slot uses all that it sees at shifts 0, w, 2w, ... (w: the extent of a window), which is
-    exact only in windows that see every input exactly once. That is checked, window by window.
+    exact only in windows that see every input exactly once. Whether they do is checked for every
+    window by running the masks and folds on random 64-bit numbers instead of inputs: a sum is the
+    sum of the inputs wanted, modulo 2^64, only where each was taken once.
     """
     slots = len(source.index)
     size = 1 << len(pattern.strides)
     owner = pattern.owner[0]
-    dense = matrix.toarray()
+    weights = matrix.toarray()
+    used = weights != 0
+    tags = np.random.default_rng(0).integers(1, 1 << 63, matrix.shape[1], dtype=np.uint64)
+    wanted = (used * tags).sum(axis=1, dtype=np.uint64)
+    at = np.flatnonzero(owner >= 0)
+    rows = owner[at]
     starts = np.flatnonzero(pattern.target[0] >= 0)
     present = len(np.unique(source.index[source.index >= 0]))
-    steps = np.arange(size) * pattern.period
     blocks = -(-present // size)
-    for count in range(blocks, blocks + 2):
-        shifts = np.arange(count) * (pattern.period * size)
-        reach = (steps[None, :] + shifts[:, None]).reshape(-1)
-        good = starts[_sees_once(source.index, dense, owner, starts, reach)]
+    if blocks > MAX_BLOCKS:
+        return None
+    sums = np.zeros(slots, dtype=np.uint64)
+    masks: list[tuple[int, Vector]] = []
+    for block in range(blocks + 1):
+        shift = block * pattern.period * size % slots
+        seen = source.index[(at + shift) % slots]
+        held = seen >= 0
+        seen = np.maximum(seen, 0)
+        mask = np.zeros(slots)
+        mask[at] = np.where(held, weights[rows, seen], 0.0)
+        masks.append((shift, mask))
+        sums[at] += np.where(held & used[rows, seen], tags[seen], np.uint64(0))
+        if block < blocks - 1:
+            continue
+        total = sums
+        for stride in pattern.strides:
+            total = total + np.roll(total, -stride)
+        good = starts[total[starts] == wanted[owner[starts]]]
         target = np.full_like(pattern.target, NOTHING)
         target[0, good] = owner[good]
-        if not Layout(target).holds(matrix.shape[0]):
-            continue
-        terms = []
-        for shift in shifts:
-            seen = np.roll(source.index, -shift)
-            used = (owner >= 0) & (seen >= 0)
-            mask = np.where(used, dense[np.maximum(owner, 0), np.maximum(seen, 0)], 0.0)
-            if mask.any():
-                terms.append(Term(0, int(shift % slots), mask))
-        return tuple(terms), target
+        if Layout(target).holds(matrix.shape[0]):
+            return tuple(Term(0, s, m) for s, m in masks if m.any()), target
     return None
-
-
-def _sees_once(
-    layout: Index, dense: Vector, owner: Index, starts: Index, reach: Index
-) -> NDArray[np.bool_]:
-    """For each window start: whether it sees every input that its output reads exactly once."""
-    if len(starts) * len(reach) > MAX_WINDOW_CELLS:
-        return np.zeros(len(starts), dtype=bool)
-    seen = np.sort(layout[(starts[:, None] + reach[None, :]) % len(layout)], axis=1)
-    rows = owner[starts]
-    relevant = (seen >= 0) & (dense[rows[:, None], np.maximum(seen, 0)] != 0)
-    repeated = (seen[:, 1:] == seen[:, :-1]) & relevant[:, 1:]
-    needs = (dense != 0).sum(axis=1)[rows]
-    return (relevant.sum(axis=1) == needs) & ~repeated.any(axis=1)
 
 
 class _Pairs:
@@ -159,36 +158,57 @@ class _Pairs:
         self.matrices = matrices
         self.lookup = [None if k in skip else _positions(m) for k, m in enumerate(matrices)]
         self.base: list[Index] = []
+        self.row_base: list[Index] = []
         total = 0
         for k, m in enumerate(matrices):
             counts = np.diff(m.indptr)[self.window_owner] * (k not in skip)
             self.base.append(total + np.cumsum(counts) - counts)
+            self.row_base.append(self.base[k][self.window] - m.indptr[self.owner])
             total += int(counts.sum())
-        self.covered = np.zeros(total, dtype=bool)
+        # One more, always covered: where a slot sees nothing of use.
+        self.covered = np.zeros(total + 1, dtype=bool)
+        self.covered[total] = True
+        self.missing = total
         self._next = 0
 
-    def at_shift(self, source: Source, shift: int) -> tuple[Index, Index, Index]:
-        """(slots, weight numbers, pairs) that `source` rotated by `shift` newly covers."""
-        k = source.operand
-        seen = source.index[(self.at + shift) % self.slots]
-        table = self.lookup[k]
+    def _seen(self, source: Source, shifts: Index) -> tuple[Index, Index]:
+        """(weight number, pair) [shifts, at], the weight -1 where a slot sees nothing of use."""
+        table = self.lookup[source.operand]
         assert table is not None
-        weight = np.where(seen >= 0, table[self.owner, np.maximum(seen, 0)], -1)
-        held = np.flatnonzero(weight >= 0)
-        weight = weight[held]
-        start = self.matrices[k].indptr[self.owner[held]]
-        pair = self.base[k][self.window[held]] + weight - start
+        seen = source.index[(self.at[None, :] + shifts[:, None]) % self.slots]
+        weight = table[self.owner[None, :], seen]  # seen == -1 reads the last column: -1
+        pair = np.where(weight >= 0, self.row_base[source.operand][None, :] + weight, -1)
+        return weight, pair
+
+    def best_shift(self, source: Source, shifts: Index) -> tuple[int, int]:
+        """(pairs newly covered, shift) of the best of `shifts`, the first where several are."""
+        _, pair = self._seen(source, shifts)
+        bounds = (~self.covered[pair]).sum(axis=1)
+        best = (0, int(shifts[0]))
+        for k in np.argsort(-bounds, kind="stable"):
+            if bounds[k] <= best[0]:
+                break
+            gain = len(np.unique(pair[k][~self.covered[pair[k]]]))
+            if gain > best[0]:
+                best = (gain, int(shifts[k]))
+        return best
+
+    def take(self, source: Source, shift: int, mask: Vector) -> int:
+        """Put into `mask` what `source` rotated by `shift` newly covers; how many pairs that is."""
+        weight, pair = (x[0] for x in self._seen(source, np.array([shift])))
         new = np.flatnonzero(~self.covered[pair])
-        _, unique = np.unique(pair[new], return_index=True)
-        chosen = new[unique]
-        return self.at[held[chosen]], weight[chosen], pair[chosen]
+        _, first = np.unique(pair[new], return_index=True)
+        chosen = new[first]
+        mask[self.at[chosen]] = self.matrices[source.operand].data[weight[chosen]]
+        self.covered[pair[chosen]] = True
+        self.missing -= len(chosen)
+        return len(chosen)
 
     def next_uncovered(self) -> tuple[int, int, int] | None:
         """(operand, window, input) of the first pair that is not covered."""
-        rest = np.flatnonzero(~self.covered[self._next :])
-        if not len(rest):
+        if not self.missing:
             return None
-        self._next += int(rest[0])
+        self._next += int(np.argmin(self.covered[self._next :]))
         operand = max(k for k, b in enumerate(self.base) if len(b) and b[0] <= self._next)
         window = int(np.searchsorted(self.base[operand], self._next, side="right")) - 1
         matrix = self.matrices[operand]
@@ -198,8 +218,8 @@ class _Pairs:
 
 
 def _positions(matrix: csr_array) -> NDArray[np.int32]:
-    """[m, n]: number of the stored weight at (row, column), or -1."""
-    table = np.full(matrix.shape, -1, dtype=np.int32)
+    """[m, n + 1]: number of the stored weight at (row, column), or -1; the last column is -1."""
+    table = np.full((matrix.shape[0], matrix.shape[1] + 1), -1, dtype=np.int32)
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     table[rows, matrix.indices] = np.arange(matrix.nnz)
     return table
@@ -216,45 +236,41 @@ def cover(
     """Terms for one ciphertext of a disjoint pattern (greedy: the shift that covers most, first).
 
     `matrices[k]` applies to operand k; weights must be stored without explicit zeros. None when
-    more than `max_terms` terms would be needed, or an input stands in no source. Operands in `skip`
-    are served otherwise.
+    it is clear that more than `max_terms` terms would be needed, or when an input stands in no
+    source. Operands in `skip` are served otherwise.
     """
     pairs = _Pairs(owner, window, matrices, skip)
     terms: dict[tuple[int, int], Vector] = {}
 
-    def take(number: int, shift: int) -> None:
-        at, weight, pair = pairs.at_shift(sources[number], shift)
-        if not len(at):
-            return
-        mask = terms.setdefault((number, shift), np.zeros(pairs.slots))
-        mask[at] = matrices[sources[number].operand].data[weight]
-        pairs.covered[pair] = True
+    def take(number: int, shift: int) -> int:
+        mask = terms.get((number, shift), np.zeros(pairs.slots))
+        gain = pairs.take(sources[number], shift, mask)
+        if gain:
+            terms[number, shift] = mask
+        return gain
 
     for number in range(len(sources)):
         take(number, 0)
     while (missing := pairs.next_uncovered()) is not None:
-        if len(terms) >= max_terms:
-            return None
         operand, window_number, element = missing
-        best: tuple[int, int, int] | None = None
+        found: list[tuple[int, int, int]] = []
         for number, source in enumerate(sources):
-            if source.operand != operand:
-                continue
-            for shift in _shifts(source.index, element, pairs.members[window_number]):
-                gain = len(pairs.at_shift(source, shift)[0])
-                if best is None or gain > best[0]:
-                    best = (gain, number, shift)
-        if best is None:
+            shifts = _shifts(source.index, element, pairs.members[window_number])
+            if source.operand == operand and len(shifts):
+                gain, shift = pairs.best_shift(source, shifts)
+                found.append((gain, -number, shift))
+        if not found:
             return None
-        take(best[1], best[2])
-    return [
-        Term(number, shift, mask)
-        for (number, shift), mask in sorted(terms.items(), key=lambda x: x[0])
-    ]
+        gain, negative, shift = max(found)
+        # A greedy choice rarely doubles its gain later on: what remains takes at least this many.
+        if len(terms) + pairs.missing / (2 * gain) > max_terms:
+            return None
+        take(-negative, shift)
+    return [Term(n, s, mask) for (n, s), mask in sorted(terms.items(), key=lambda x: x[0])]
 
 
-def _shifts(layout: Index, element: int, members: Index) -> list[int]:
-    """Shifts that bring `element` to one of the slots `members`, the shortest first, sampled."""
+def _shifts(layout: Index, element: int, members: Index) -> Index:
+    """Shifts that bring `element` to one of the slots `members`: the nearest, and some others."""
     slots = len(layout)
     shifts = np.unique((np.flatnonzero(layout == element)[:, None] - members[None, :]) % slots)
     shifts = shifts[np.argsort(np.minimum(shifts, slots - shifts), kind="stable")]
@@ -262,4 +278,4 @@ def _shifts(layout: Index, element: int, members: Index) -> list[int]:
         far = shifts[MAX_CANDIDATES // 2 :]
         step = -(-len(far) * 2 // MAX_CANDIDATES)
         shifts = np.concatenate([shifts[: MAX_CANDIDATES // 2], far[::step]])
-    return [int(s) for s in shifts]
+    return shifts

@@ -21,6 +21,8 @@ class CipherPlan:
 class AffinePlan:
     """How an affine map is carried out.
 
+    `prefolds[k]` are the strides by which operand k is folded before anything else.
+
     `packed[k]` is the client's packing [ciphertexts, slots] for operand k, where that is an input.
     Sources are numbered over all ciphertexts of all operands, in order. `ciphers` holds a plan for
     each output ciphertext; all of them are folded by `strides`. `layout` is what comes out.
@@ -28,6 +30,7 @@ class AffinePlan:
 
     layout: Layout
     packed: dict[int, Index]
+    prefolds: dict[int, tuple[int, ...]]
     ciphers: tuple[CipherPlan, ...]
     strides: tuple[int, ...]
     method: str
@@ -41,4 +44,5 @@ class AffinePlan:
 
     @property
     def rotations(self) -> int:
-        return self.babies + self.giants + len(self.strides) * len(self.ciphers)
+        before = sum(len(strides) for strides in self.prefolds.values())
+        return before + self.babies + self.giants + len(self.strides) * len(self.ciphers)

@@ -93,6 +93,11 @@ class Builder:
         a, b = self.aligned(a, b)
         return self._emit(Sub(a, b), self.levels[a])
 
+    def folded(self, src: int, strides: tuple[int, ...]) -> int:
+        for stride in strides:
+            src = self.add(src, self.rotate(src, stride))
+        return src
+
     def add_plain(self, src: int, values: Vector) -> int:
         if not values.any():
             return src
@@ -133,14 +138,15 @@ def emit(graph: TensorGraph, plan: Plan) -> Emitted:
             case Input(_):
                 continue
             case Affine(_, bias):
+                level = plan.levels[number] + 1
                 sources = [
-                    value
+                    builder.folded(
+                        builder.down(value, level), plan.affine[number].prefolds.get(k, ())
+                    )
                     for k, operand in enumerate(node.operands)
                     for value in packed.get((number, k), values.get(operand, ()))
                 ]
-                level = plan.levels[number] + 1
-                lowered = [builder.down(s, level) for s in sources]
-                values[number] = _affine(builder, plan.affine[number], lowered, bias)
+                values[number] = _affine(builder, plan.affine[number], sources, bias)
             case Core(scheme):
                 layout = plan.layouts[number]
                 values[number] = tuple(
@@ -209,8 +215,7 @@ def _affine(
             inner = builder.rotate(inner, giant)
             total = inner if total is None else builder.add(total, inner)
         assert total is not None
-        for stride in plan.strides:
-            total = builder.add(total, builder.rotate(total, stride))
+        total = builder.folded(total, plan.strides)
         results.append(builder.add_plain(total, plan.layout.place(bias, cipher)))
     return tuple(results)
 

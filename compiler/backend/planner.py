@@ -13,7 +13,7 @@ from ..cost import CostModel
 from ..ir.layout import Layout
 from ..ir.tensor import Affine, Core, Input, Node, Product, TensorGraph
 from .affine_planner import AffineTask, best_plans
-from .candidates import orders, replicated, single_copies, split_over_ciphers
+from .candidates import orders, pitched, replicated, single_copies, split_over_ciphers
 from .decision import AffinePlan
 from .levels import assign_levels
 from .pattern import Pattern, explicit
@@ -121,8 +121,13 @@ def _extend(
                 level + 1,
                 state.slots,
             )
-            patterns = _patterns(graph, number, node, state, groups, task)
-            for found in best_plans(task, patterns, cost, search.keep, search.effort):
+            choices = [
+                (t, pattern)
+                for t in (task, task.prefolded())
+                if t is not None
+                for pattern in _patterns(graph, number, node, state, groups, t)
+            ]
+            for found in best_plans(choices, cost, search.keep, search.effort):
                 new = _with(state, number, found.layout, found.milliseconds)
                 new.affine[number] = found
                 yield new
@@ -162,6 +167,9 @@ def _patterns(
         yield from single_copies(node.size, reads, state.slots)
     for order in orders(node.shape):
         yield from replicated(order, state.slots)
+    for k, layout in enumerate(task.layouts):
+        if layout is not None and layout.ciphers == 1:
+            yield from pitched(node.shape, layout, task.matrices[k])
 
 
 def _input_patterns(

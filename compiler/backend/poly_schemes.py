@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from eer.runtime.errors import InternalError
 from numpy.polynomial import chebyshev
+
+from eer.runtime.errors import InternalError
 
 from ..ir.poly_plan import Difference, PolyPlan, Shift, Step, Weighted, levels_of_degree
 from ..ir.tensor import Polynomial, Vector

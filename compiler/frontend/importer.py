@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from eer.runtime.errors import InternalError, ModelError
 from onnx import numpy_helper
+
+from eer.runtime.errors import InternalError, ModelError
 
 from ..ir.tensor import Output, TensorGraph
 from .builder import Builder

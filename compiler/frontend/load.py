@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from eer.runtime.errors import FileError, ModelError
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, defs, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model
 from onnx.inliner import inline_local_functions
+
+from eer.runtime.errors import FileError, ModelError
 
 OLDEST_OPSET = 13
 _FLOATS = {

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from eer.runtime.errors import DataError, ModelError
 from numpy.typing import NDArray
+
+from eer.runtime.errors import DataError, ModelError
 
 from .load import OnnxModel
 

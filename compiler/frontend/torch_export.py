@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import onnx
+
 from eer.runtime.errors import ModelError, UsageError
 
 _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "torch._dynamo")

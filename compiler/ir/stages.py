@@ -37,7 +37,7 @@ LEGAL: dict[Stage, tuple[type[TensorOp], ...]] = {
 
 
 def check(graph: TensorGraph, stage: Stage, after: str) -> None:
-    """Raise InternalError where `graph` breaks a rule of `stage`; `after` names the pass to blame."""
+    """Raise InternalError where `graph` breaks a rule of `stage`; `after` is the pass to blame."""
     for number, node in enumerate(graph.nodes):
         problem = _problem(graph, number, node, stage)
         if problem is not None:

@@ -14,7 +14,6 @@ from scipy.sparse import csr_array, diags_array, eye_array
 from ..ir.tensor import (
     Affine,
     Elementwise,
-    Input,
     Node,
     Origin,
     Output,
@@ -137,7 +136,7 @@ class _Composer:
                 factor, other = reads if reads[0].constant else reads[::-1]
                 matrix = diagonal(factor.bias)
                 return self.composed((matrix,), [other], np.zeros(node.size), node.origin)
-            case Input() | Elementwise() | Polynomial() | Product():
+            case _:
                 operands = tuple(self.materialise(o) for o in node.operands)
                 return self.reference(self.add(Node(node.op, operands, node.shape, node.origin)))
 

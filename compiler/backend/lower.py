@@ -1,0 +1,200 @@
+"""Lowering: from a scheduled graph to both halves of a model, on the cheapest parameters that do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from eer.runtime.errors import InternalError, ParameterError
+from eer.runtime.identity import compute_model_id
+from eer.runtime.model import ClientModel, InputSpec, OutputSpec, ServerModel
+from eer.runtime.params import CkksParams
+from eer.runtime.program import Program, Rotate, infer_levels
+
+from ..cost import CostModel
+from ..ir.tensor import Input, TensorGraph, Vector
+from .emit import Emitted, emit
+from .levels import assign_levels, deepest_path, levels_used
+from .parameters import candidates, deepest
+from .planner import Plan, Search, plan_graph
+from .simulate import Simulation, simulate
+
+EXACT = 1e-6
+"""Largest difference between the slot and the tensor interpreter, relative to the outputs."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Windows to try a program on: inputs [windows, elements], and the graph's outputs for them."""
+
+    inputs: dict[str, Vector]
+    outputs: dict[str, Vector]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """What to lower for. `accepts(outputs)` judges a simulation with noise on the sample."""
+
+    engine: str
+    security: int
+    batch: int
+    search: Search
+    labels: tuple[str, ...]
+    ranges: Mapping[str, tuple[Vector, Vector]]
+    calibrated: bool
+    accepts: Callable[[dict[str, Vector]], bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lowered:
+    client: ClientModel
+    server: ServerModel
+    plan: Plan
+    noisy: Simulation
+
+
+def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
+    """The model on the smallest ring whose simulated noise `target` accepts.
+
+    Raises ParameterError where no ring is deep, large or precise enough, InternalError where the
+    program does not compute what the graph does.
+    """
+    levels = assign_levels(graph)
+    depth = max(levels)
+    headroom = _headroom(sample)
+    refused: ParameterError | None = None
+    queue = list(candidates(target.engine, depth, headroom, target.security))
+    while queue:
+        candidate = queue.pop(0)
+        trial = candidate.params
+        slots = trial.slots // target.batch
+        if target.batch > trial.slots or trial.max_level < depth:
+            continue
+        try:
+            plan = plan_graph(graph, slots, CostModel(trial.log_n), target.search)
+        except ParameterError as problem:
+            refused = problem
+            continue
+        lowered = _assemble(graph, plan, trial, target)
+        if not candidate.rotates_at_top and _rotates_at_top(lowered.server.program):
+            continue
+        exact = simulate(lowered.client, lowered.server.program, sample.inputs)
+        _check_exact(sample.outputs, exact.outputs)
+        if exact.missing_bits and trial.engine == "seal":
+            headroom += exact.missing_bits
+            queue = [
+                c
+                for c in candidates(target.engine, depth, headroom, target.security)
+                if c.params.log_n >= trial.log_n
+            ]
+            continue
+        noisy = simulate(lowered.client, lowered.server.program, sample.inputs, noise_seed=0)
+        if target.accepts(noisy.outputs):
+            return replace(lowered, noisy=noisy)
+    if refused is not None and depth <= deepest(target.engine):
+        raise refused
+    raise _too_deep(graph, depth, target.engine)
+
+
+def _rotates_at_top(program: Program) -> bool:
+    levels = infer_levels(program)
+    return any(
+        isinstance(ins, Rotate) and levels[number] == program.depth for number, ins in program
+    )
+
+
+def _headroom(sample: Sample) -> int:
+    """Bits for the largest output and its sign; what other slots need is found by simulation."""
+    largest = max(float(np.abs(v).max()) for v in sample.outputs.values())
+    return max(3, int(np.ceil(np.log2(max(largest, 1e-9)))) + 3)
+
+
+def _assemble(graph: TensorGraph, plan: Plan, params: CkksParams, target: Target) -> Lowered:
+    emitted = emit(graph, plan)
+    inputs = _input_specs(graph, emitted, target)
+    outputs = _output_specs(graph, plan, emitted, target)
+    program = emitted.program
+    scale = 2.0**params.log_scale
+    model_id = compute_model_id(params, program, scale, inputs, outputs)
+    client = ClientModel(
+        model_id,
+        graph.name,
+        params,
+        program.slots,
+        inputs,
+        outputs,
+        program.input_levels,
+        scale,
+        program.rotations,
+    )
+    server = ServerModel(model_id, graph.name, params, scale, program)
+    return Lowered(client, server, plan, Simulation({}, 0))
+
+
+def _input_specs(graph: TensorGraph, emitted: Emitted, target: Target) -> tuple[InputSpec, ...]:
+    specs = []
+    for number in graph.inputs:
+        node = graph.nodes[number]
+        assert isinstance(node.op, Input)
+        low, high = target.ranges[node.op.name]
+        packing = tuple(row for n, row in emitted.inputs if n == number)
+        specs.append(InputSpec(node.op.name, node.shape, packing, low, high, target.calibrated))
+    return tuple(specs)
+
+
+def _output_specs(
+    graph: TensorGraph, plan: Plan, emitted: Emitted, target: Target
+) -> tuple[OutputSpec, ...]:
+    position = {v: k for k, v in enumerate(emitted.program.outputs)}
+    specs = []
+    for output in graph.outputs:
+        cipher, slot = plan.layouts[output.node].first(graph.nodes[output.node].size)
+        held = np.array([position[v] for v in emitted.values[output.node]], dtype=np.int64)
+        specs.append(
+            OutputSpec(
+                output.name,
+                output.shape,
+                held[cipher],
+                slot,
+                output.post,
+                output.axis,
+                target.labels,
+            )
+        )
+    return tuple(specs)
+
+
+def _check_exact(wanted: dict[str, Vector], found: dict[str, Vector]) -> None:
+    for name, values in wanted.items():
+        scale = max(1.0, float(np.abs(values).max()))
+        error = float(np.abs(values - found[name]).max()) / scale
+        if not error <= EXACT:
+            raise InternalError(
+                f"the compiled program computes output '{name}' with a relative error of {error:.2g}"
+                " even without noise",
+                hint="this is a bug in the layouts: please report it with the model",
+            )
+
+
+def _too_deep(graph: TensorGraph, depth: int, engine: str) -> ParameterError:
+    """Name the nodes on the longest path and what each costs."""
+    lines = []
+    for number in deepest_path(graph):
+        node = graph.nodes[number]
+        if (cost := levels_used(node)) > 0:
+            kind = type(node.op).__name__.lower().replace("core", "activation")
+            lines.append(f"{cost} for {kind} {node.origin}")
+    limit = deepest(engine)
+    fits = (
+        f"the deepest that engine '{engine}' can go is about {limit} levels"
+        if depth > limit
+        else "the noise at this depth is above the tolerance on every ring that is large enough"
+    )
+    return ParameterError(
+        f"the model needs {depth} levels ({'; '.join(lines)}), and {fits}",
+        where=", ".join(str(graph.nodes[n].origin) for n in deepest_path(graph)[:1]) or None,
+        hint="remove layers, use activations of lower degree (--degree NODE=2, or train with "
+        "eer.compiler.training), or raise --tolerance",
+    )

@@ -1,0 +1,112 @@
+"""Simulation: the program on the slot interpreter, exactly or with CKKS noise, watched slot by slot.
+
+The real executor runs; only the engine is another. Slots that hold nothing of use count as well:
+one that outgrows the modulus would spoil all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from eer.runtime.engine import Engine, Evaluator, SecretKey
+from eer.runtime.engines.clear import ClearEngine, NoiseModel
+from eer.runtime.executor import Executor
+from eer.runtime.model import ClientModel
+from eer.runtime.packing import pack_windows, unpack_windows
+from eer.runtime.params import CkksParams
+from eer.runtime.program import Program, Vector
+
+SPARE_BITS = 2
+"""log2 of how much larger than in the simulation a value may be before it overflows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Simulation:
+    """Outputs by name [windows, elements], and how full the modulus was.
+
+    `missing_bits` is by how many bits the largest value (SPARE_BITS included) exceeds what the
+    modulus at its level holds; 0 where everything fits.
+    """
+
+    outputs: dict[str, Vector]
+    missing_bits: int
+
+
+def simulate(
+    client: ClientModel,
+    program: Program,
+    inputs: Mapping[str, Vector],
+    noise_seed: int | None = None,
+) -> Simulation:
+    """Run `program` on windows [windows, elements] of each input, `client.batch` at a time."""
+    noise = None if noise_seed is None else NoiseModel(noise_seed)
+    engine = ClearEngine(client.params, noise)
+    steps = [r * client.batch for r in client.rotations]
+    key, blob = engine.generate_keys(steps)
+    keys = engine.load_evaluation_keys(blob, key.key_id, tuple(steps))
+    watched = _Watched(engine, engine.evaluator(keys), key)
+    executor = Executor(engine, watched, program, client.input_scale)
+    windows = len(next(iter(inputs.values())))
+    parts: dict[str, list[Vector]] = {o.name: [] for o in client.outputs}
+    for start in range(0, windows, client.batch):
+        stop = min(start + client.batch, windows)
+        ciphers = [
+            engine.encrypt(
+                key, pack_windows(inputs[spec.name][start:stop], row, client.batch), level, scale
+            )
+            for spec, row, level, scale in _rows(client)
+        ]
+        decrypted = [engine.decrypt(key, c) for c in executor.run(ciphers)]
+        for spec in client.outputs:
+            parts[spec.name].append(unpack_windows(decrypted, spec, stop - start, client.batch))
+    outputs = {name: np.concatenate(found).reshape(windows, -1) for name, found in parts.items()}
+    return Simulation(outputs, max(0, int(np.ceil(watched.excess))))
+
+
+def _rows(client: ClientModel) -> list[tuple[Any, Any, int, float]]:
+    rows = [(spec, row) for spec in client.inputs for row in spec.packing]
+    return [
+        (spec, row, level, client.input_scale)
+        for (spec, row), level in zip(rows, client.input_levels, strict=True)
+    ]
+
+
+class _Watched:
+    """An evaluator that notes how much of the modulus each result takes."""
+
+    def __init__(self, engine: Engine, inner: Evaluator, key: SecretKey) -> None:
+        self._engine = engine
+        self._inner = inner
+        self._key = key
+        self._capacity = _capacities(engine.params)
+        self.excess = float("-inf")
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+        if name in ("prepare_plain", "level", "scale"):
+            return method
+
+        def call(*args: Any) -> Any:
+            result = method(*args)
+            for cipher in result if isinstance(result, list) else [result]:
+                self._note(cipher)
+            return result
+
+        return call
+
+    def _note(self, cipher: Any) -> None:
+        largest = float(np.abs(self._engine.decrypt(self._key, cipher)).max())
+        if largest == 0:
+            return
+        bits = log2(largest) + log2(self._inner.scale(cipher)) + 1 + SPARE_BITS
+        self.excess = max(self.excess, bits - self._capacity[self._inner.level(cipher)])
+
+
+def _capacities(params: CkksParams) -> Sequence[float]:
+    """log2 of the modulus at each level."""
+    return tuple(float(b) for b in np.cumsum(params.log_q))
