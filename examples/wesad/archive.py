@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from eer.runtime.errors import DataError, FileError
+from numpy.typing import NDArray
 
 from .recording import BVP_RATE, CHEST_RATE, WRIST_RATE, Chest, Recording, Signal
 from .restricted_pickle import read_pickle
@@ -81,7 +80,8 @@ def _number(path: Path) -> int:
 
 def _from_npz(path: Path) -> Recording:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, for numpy leaves the file open where it finds it damaged.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             content = {name: np.asarray(file[name]) for name in file.files}
     except OSError as error:
         raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from error
@@ -167,7 +167,9 @@ def _chest(content: Mapping[str, object], seconds: float, path: Path) -> Chest:
 
 def _mapping(value: object, name: str, path: Path) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise DataError(f"{name} should be a dictionary, is {type(value).__name__}", where=str(path))
+        raise DataError(
+            f"{name} should be a dictionary, is {type(value).__name__}", where=str(path)
+        )
     return value
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
 from eer.runtime.errors import DataError
+from numpy.typing import NDArray
 
 Signal = NDArray[np.float64]
 

@@ -68,7 +68,7 @@ def synthetic_recordings(
 def pulse_wave(heart_rate: Signal, rate: int = BVP_RATE) -> Signal:
     """A blood volume pulse [n] whose heart rate [n], in beats a minute, is known exactly."""
     turn = np.cumsum(heart_rate / 60.0 / rate) % 1.0
-    return np.exp(-(((turn - 0.3) / 0.09) ** 2)) + 0.35 * np.exp(-(((turn - 0.6) / 0.12) ** 2)) - 0.3
+    return np.exp(-(((turn - 0.3) / 0.09) ** 2)) + 0.2 * np.exp(-(((turn - 0.6) / 0.12) ** 2)) - 0.3
 
 
 def write_npz(recording: Recording, folder: Path) -> Path:
@@ -133,18 +133,18 @@ def _session(rng: np.random.Generator, subject: str, length: float, chest: bool)
         conductance=np.exp(rng.normal(0.2, 0.8)),
         responses=np.exp(rng.normal(0, 0.4)),
         temperature=rng.normal(33.5, 0.9),
-        stress=max(0.1, rng.normal(1.0, 0.45)),
+        stress=max(0.2, rng.normal(1.2, 0.4)),
         skin_stress=max(0.0, rng.normal(1.0, 0.55)),
         amusement=rng.normal(1.0, 0.6),
     )
     label = _protocol(rng, length)
     n = len(label)
     # A condition takes hold and lets go slowly, and is not felt at full strength all along.
-    stress = _smooth((label == STRESS).astype(float), 20) * _wander(rng, n, 0.35, 60, 1.0)
-    amused = _smooth((label == AMUSEMENT).astype(float), 20) * _wander(rng, n, 0.45, 40, 1.0)
+    stress = _smooth((label == STRESS).astype(float), 20) * _wander(rng, n, 0.25, 60, 1.0)
+    amused = _smooth((label == AMUSEMENT).astype(float), 20) * _wander(rng, n, 0.35, 40, 1.0)
     calm = _smooth((label == MEDITATION).astype(float), 60)
     arousal = person.stress * stress + 0.25 * person.amusement * amused - 0.25 * calm
-    arousal = arousal + _wander(rng, n, 0.22, 150)
+    arousal = arousal + _wander(rng, n, 0.14, 150)
 
     moving = _movement(rng, stress, amused)
     temp = (
@@ -243,7 +243,7 @@ def _conductance(
     events = (rng.random(n) < a_minute / 60 / WRIST_RATE) * rng.gamma(2.0, 0.5, n)
     time = np.arange(0, 40, 1 / WRIST_RATE)
     response = np.exp(-time / 5.0) - np.exp(-time / 0.9)
-    level = np.exp(0.35 * _smooth(feel, 60) + _wander(rng, n, 0.22, 600))
+    level = np.exp(0.35 * _smooth(feel, 60) + _wander(rng, n, 0.18, 600))
     both = []
     for size, noise in ((1.0, 0.004), (2.2, 0.006)):
         phasic = 0.12 * size * np.convolve(events, response)[:n]
@@ -257,9 +257,7 @@ def _chest(rng: np.random.Generator, heart_rate: Signal, turn: Signal, eda: Sign
     coarse = np.arange(len(heart_rate)) / BVP_RATE
     fine = np.arange(len(eda) * (CHEST_RATE // WRIST_RATE)) / CHEST_RATE
     beat = np.interp(fine, coarse, np.cumsum(heart_rate / 60 / BVP_RATE)) % 1.0
-    ecg = 1.1 * np.exp(-(((beat - 0.5) / 0.012) ** 2)) + 0.2 * np.exp(
-        -(((beat - 0.8) / 0.05) ** 2)
-    )
+    ecg = 1.1 * np.exp(-(((beat - 0.5) / 0.012) ** 2)) + 0.2 * np.exp(-(((beat - 0.8) / 0.05) ** 2))
     breath = np.sin(2 * np.pi * np.interp(fine, coarse, turn))
     slow = np.interp(fine, np.arange(len(eda)) / WRIST_RATE, eda)
     return Chest(

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-
 from eer.runtime.errors import DataError
+from numpy.typing import NDArray
 
 from .recording import AMUSEMENT, BASELINE, MEDITATION, STRESS, WRIST_RATE, Recording, Signal
 
