@@ -23,6 +23,12 @@ FINAL_ROWS = 2048
 FEWEST_TO_HOLD_OUT = 32
 """With fewer rows than this all are fitted on, and judged by."""
 
+WIDENINGS = (0.0, 0.1, 0.2)
+"""Added to the margin, in turn, as long as held-out values fall outside of intervals."""
+
+HARMLESS_DEGREE = 4
+"""Up to this degree a value outside the interval is off, but does not explode."""
+
 
 @dataclass(frozen=True, slots=True)
 class ActivationFit:
@@ -89,30 +95,21 @@ def replace_activations(
     """
     groups = _groups(graph, options)
     order = np.random.default_rng(0).permutation(np.arange(ranges.count, dtype=np.int64))
-    search_rows = _take(ranges, order[:SEARCH_ROWS])
-    half = min(ranges.count, SEARCH_ROWS) // 2
-    held_out = ranges.count >= FEWEST_TO_HOLD_OUT
-    trial = Rehearsal(
-        graph,
-        search_rows,
-        slice(0, half) if held_out else slice(None),
-        slice(half, None) if held_out else slice(None),
-        options.margin,
-    )
-    judged = _judge(trial, trial.held_rows, options.tolerance)
-    if groups:
-        choice = search_degrees(trial, groups, options.max_degree, judged)
-    else:
-        choice = Choice({}, judged({}))
-    degrees = choice.degrees
-    outside = _outside(trial, degrees)
+    for margin in (options.margin + wider for wider in WIDENINGS):
+        trial = _trial(graph, _take(ranges, order[:SEARCH_ROWS]), margin)
+        judged = _judge(trial, trial.held_rows, options.tolerance)
+        choice = (
+            search_degrees(trial, groups, options.max_degree, judged)
+            if groups
+            else Choice({}, judged({}))
+        )
+        degrees = choice.degrees
+        outside = _outside(trial, degrees)
+        if not any(outside[n] > 0.0 and d > HARMLESS_DEGREE for n, d in degrees.items()):
+            break
 
-    everything = slice(None)
-    final_rows = _take(ranges, order[:FINAL_ROWS])
-    final = Rehearsal(
-        graph, final_rows, everything, everything, options.margin, grains=trial.grains
-    )
-    verdict = _judge(final, everything, options.tolerance)(degrees)
+    final = trial.on_all(_take(ranges, order[:FINAL_ROWS]))
+    verdict = _judge(final, slice(None), options.tolerance)(degrees)
     fits = tuple(_fit(final, number, degrees, outside[number]) for number in degrees)
     replaced = replace(graph, nodes=tuple(_replaced(final, degrees)))
     report = ActivationReport(
@@ -162,6 +159,15 @@ def _groups(graph: TensorGraph, options: Options) -> tuple[Group, ...]:
     return tuple(groups)
 
 
+def _trial(graph: TensorGraph, rows: Mapping[str, Vector], margin: float) -> Rehearsal:
+    """A rehearsal that fits on one half of the rows and judges by the other."""
+    count = len(next(iter(rows.values())))
+    half = count // 2
+    if count < FEWEST_TO_HOLD_OUT:
+        return Rehearsal(graph, rows, slice(None), slice(None), margin)
+    return Rehearsal(graph, rows, slice(0, half), slice(half, None), margin)
+
+
 def _take(ranges: Ranges, order: NDArray[np.int64]) -> Mapping[str, Vector]:
     return {name: rows[order] for name, rows in ranges.rows.items()}
 
@@ -181,14 +187,7 @@ def _judge(
 def _outside(trial: Rehearsal, degrees: Mapping[int, int]) -> dict[int, float]:
     """Share of held-out inputs of each activation beyond the interval fitted on the others."""
     trial.run(degrees)
-    shares = {}
-    for number in degrees:
-        fitter = trial.fitter(number, degrees)
-        x = trial.value(trial.graph.nodes[number].operands[0], degrees)[trial.held_rows]
-        with np.errstate(over="ignore"):
-            distance = np.abs(x - fitter.center[fitter.labels]) / fitter.radius[fitter.labels]
-        shares[number] = float(np.mean(~(distance <= 1.0)))
-    return shares
+    return {number: trial.fitter(number, degrees).outside for number in degrees}
 
 
 def _fit(

@@ -24,10 +24,13 @@ Labels = NDArray[np.int64]
 NODES = 129
 """Chebyshev extremes of the interval that distributions and functions are sampled at."""
 
-EDGE_SHARE = 0.05
-"""Weight of the arcsine distribution."""
+EDGE_SHARE = 0.02
+LOW_EDGE_SHARE = 0.003
+LOW_DEGREE = 4
+"""Weight of the arcsine distribution, above and up to LOW_DEGREE. A polynomial of low degree stays
+bounded of itself, and has no freedom to spare for where no values are."""
 
-OUTLIERS = 1e-3
+OUTLIERS = 1e-4
 """The interval reaches so far that fewer windows than this have any element outside, if elements
 are normal. A value outside is what ruins a polynomial of high degree."""
 
@@ -45,6 +48,7 @@ CONDITION = 32.0
 
 _THETA = np.pi * np.arange(NODES) / (NODES - 1)
 _T = np.cos(_THETA)
+_ARCSINE = np.where((_T == 1.0) | (_T == -1.0), 0.5, 1.0) / (NODES - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,17 +67,21 @@ class Fitter:
     labels: Labels
     center: Vector
     radius: Vector
-    weights: Vector
-    """[groups, NODES], rows sum to 1."""
+    seen: Vector
+    """[groups, NODES]: share of inputs nearest each node."""
     held_out: Vector
     """[groups, NODES]: where held-out inputs fall; those outside count at the ends."""
+    outside: float
+    """Share of held-out inputs beyond the interval."""
     targets: Vector
     """[groups, NODES]: the activation at the nodes."""
 
     def coefficients(self, degree: int, groups: slice = slice(None)) -> Vector:
         """Chebyshev coefficients [degree + 1, groups]."""
         powers = np.cos(np.arange(2 * degree + 1)[:, None] * _THETA)
-        weights, targets = self.weights[groups], self.targets[groups]
+        edge = EDGE_SHARE if degree > LOW_DEGREE else LOW_EDGE_SHARE
+        weights = (1.0 - edge) * self.seen[groups] + edge * _ARCSINE
+        targets = self.targets[groups]
         moments = weights @ powers.T
         index = np.arange(degree + 1)
         up, down = index[:, None] + index, np.abs(index[:, None] - index)
@@ -153,7 +161,11 @@ def make_fitter(
         fitter = _fitter(function, samples, name, labels, margin)
         if fitter is None:
             continue
-        if best is None or fitter.rms(GRAIN_DEGREE) < FINER_GAIN * best.rms(GRAIN_DEGREE):
+        if best is None:
+            best = fitter
+        elif fitter.outside > best.outside:
+            continue  # Too few values of each group to know its range.
+        elif fitter.rms(GRAIN_DEGREE) < FINER_GAIN * best.rms(GRAIN_DEGREE):
             best = fitter
     if best is None:
         raise InternalError(f"no polynomials of grain {grain} for a tensor of shape {shape}")
@@ -189,12 +201,11 @@ def _fitter(
     targets = at_nodes[:, first]
     if len(first) < len(labels) and not np.allclose(at_nodes, targets[:, labels], atol=1e-9):
         return None
-    edges = np.ones(NODES)
-    edges[[0, -1]] = 0.5
     seen = _histogram(samples.fit, labels, center, radius)
-    weights = (1.0 - EDGE_SHARE) * seen + EDGE_SHARE * edges / edges.sum()
     held_out = _histogram(samples.held_out, labels, center, radius)
-    return Fitter(grain, labels, center, radius, weights, held_out, targets.T.copy())
+    inside = np.abs(samples.held_out - center[labels]) <= radius[labels]
+    outside = 1.0 - float(np.mean(inside))
+    return Fitter(grain, labels, center, radius, seen, held_out, outside, targets.T.copy())
 
 
 def _interval(x: Vector, labels: Labels, margin: float) -> tuple[Vector, Vector]:
@@ -206,13 +217,30 @@ def _interval(x: Vector, labels: Labels, margin: float) -> tuple[Vector, Vector]
     members = np.bincount(labels, minlength=groups)
     mean = np.bincount(labels, x.mean(axis=0), groups) / members
     square = np.bincount(labels, np.square(x - mean[labels]).mean(axis=0), groups) / members
-    reach = -float(ndtri(OUTLIERS / (2.0 * len(labels))))
-    tail = reach * (1.0 + 1.0 / np.sqrt(members * len(x))) * np.sqrt(square)
+    deviation = np.sqrt(square) * (1.0 + 1.0 / np.sqrt(members * len(x)))
+    below, above = _tails((x - mean[labels]) / np.maximum(deviation, 1e-300)[labels])
     slack = margin * (high - low)
-    low, high = np.minimum(low - slack, mean - tail), np.maximum(high + slack, mean + tail)
+    low = np.minimum(low - slack, mean - below * deviation)
+    high = np.maximum(high + slack, mean + above * deviation)
     least = 1e-3 * np.maximum(1.0, np.abs(low + high) / 2.0)
     short = np.maximum(0.0, least - (high - low) / 2.0)
     return low - short, high + short
+
+
+def _tails(standard: Vector) -> tuple[float, float]:
+    """How many deviations to reach (below, above) so that outliers are rarer than OUTLIERS.
+
+    A normal quantile with the Cornish-Fisher correction for skewness and excess kurtosis, pooled
+    over all elements, within half and twice the normal one.
+    """
+    z = -float(ndtri(OUTLIERS / (2.0 * standard.shape[1])))
+    some = standard[:: -(-standard.size // MOST_SAMPLES)]
+    square = np.square(some)
+    skew, excess = float(np.mean(square * some)), float(np.mean(np.square(square))) - 3.0
+    even = z + (z**3 - 3.0 * z) * excess / 24.0 - (2.0 * z**3 - 5.0 * z) * skew**2 / 36.0
+    odd = (z**2 - 1.0) * skew / 6.0
+    below, above = np.clip((even - odd, even + odd), z / 2.0, 2.0 * z)
+    return float(below), float(above)
 
 
 def _histogram(x: Vector, labels: Labels, center: Vector, radius: Vector) -> Vector:

@@ -48,14 +48,28 @@ class Rehearsal:
         for number, node in enumerate(self.graph.nodes):
             above = frozenset[int]().union(*(self._above[o] for o in node.operands))
             self._above.append(above | {number} if isinstance(node.op, Elementwise) else above)
-            if isinstance(node.op, Affine):
+            if isinstance(node.op, Affine) and number not in self._matrices:
                 self._matrices[number] = tuple(_quick(m) for m in node.op.matrices)
         self.run({})
         self._exact = self._values
 
+    def on_all(self, rows: Mapping[str, Vector]) -> Rehearsal:
+        """The same graph, grains and margin, fitted and judged on all of `rows`."""
+        everything = slice(None)
+        return Rehearsal(
+            self.graph,
+            rows,
+            everything,
+            everything,
+            self.margin,
+            self.grains,
+            self._matrices,
+            _exact=self._exact if _same(rows, self.rows) else {},
+        )
+
     def run(self, degrees: Degrees) -> dict[str, Vector]:
         """Outputs [windows, size] by name, with these activations replaced."""
-        old, self._values = self._values | self._exact, {}
+        old, self._values = {**self._values, **self._exact}, {}
         with np.errstate(over="ignore", invalid="ignore"):
             for number in range(len(self.graph.nodes)):
                 at = number, self._key(number, degrees)
@@ -112,6 +126,10 @@ class Rehearsal:
                 return value_of(polynomial, args[0])
             case _:
                 return args[0] * args[1]
+
+
+def _same(a: Mapping[str, Vector], b: Mapping[str, Vector]) -> bool:
+    return all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def _quick(matrix: csr_array) -> csr_array | Vector:
