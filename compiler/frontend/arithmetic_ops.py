@@ -147,12 +147,12 @@ def reciprocal(call: Call) -> Results:
 
 
 def power(call: Call) -> Results:
+    if isinstance(call.operand(0), Constant):
+        return _exponential(call)
     if not isinstance(call.operand(1), Constant):
         raise Unsupported(
             "has an encrypted exponent", "use a constant exponent, or exp(x * constant)"
         )
-    if isinstance(call.operand(0), Constant):
-        return _exponential(call)
     x, exponents = call.encrypted(0), arithmetic(call.operand(1))
     exponent = float(exponents.reshape(-1)[0]) if exponents.size else 1.0
     if exponents.size < 1 or (exponents != exponent).any():

@@ -58,9 +58,14 @@ def is_identity(matrix: csr_array) -> bool:
 
 @dataclass(slots=True)
 class Builder:
-    """Nodes so far. Every method appends what it must and returns the value it made."""
+    """Nodes so far. Every method appends what it must and returns the value it made.
+
+    `windows` is the batch size that the ONNX shapes are taken with; `symbolic` says that the file
+    leaves it open.
+    """
 
     windows: int
+    symbolic: bool
     nodes: list[Node] = field(default_factory=list)
 
     def add(

@@ -14,6 +14,11 @@ SOFTMAX_INSIDE = (
     "only as the last layer (the client computes it then); inside, use a sigmoid, or an average",
 )
 
+ARGMAX_INSIDE = (
+    "compares encrypted values",
+    "return the logits, and choose the largest after decryption",
+)
+
 
 def final_sigmoid(call: Call) -> Results:
     """A sigmoid in the middle of the network is an activation as any other."""
@@ -33,10 +38,7 @@ def softmax(call: Call) -> Results:
 def argmax(call: Call) -> Results:
     """The largest, after a softmax or a sigmoid too: neither changes which that is."""
     if not call.final:
-        raise Unsupported(
-            "compares encrypted values",
-            "return the logits, and choose the largest after decryption",
-        )
+        raise Unsupported(*ARGMAX_INSIDE)
     if call.attribute("select_last_index", 0):
         raise Unsupported("takes the last of equal values", "take the first (select_last_index=0)")
     operand = call.operand(0)

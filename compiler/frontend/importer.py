@@ -17,7 +17,7 @@ from .evaluate import evaluate_node
 from .fuse import fuse_elementwise
 from .inference import inferred_shapes
 from .load import OnnxModel
-from .op_table import HANDLERS, PASSIVE, RANDOM, UNKNOWN, UNSUPPORTED
+from .op_table import FINAL_ONLY, HANDLERS, PASSIVE, RANDOM, UNKNOWN, UNSUPPORTED
 from .problems import Problem, Unsupported, listing
 from .source import node_name, node_origin
 from .univariate import Univariate
@@ -63,7 +63,7 @@ class _Walk:
     inferred: dict[str, Value] | None = None
 
     def __post_init__(self) -> None:
-        self.build = Builder(PRETENDED if self.model.batch is None else self.model.batch)
+        self.build = Builder(self.model.batch or PRETENDED, symbolic=self.model.batch is None)
 
     def run(self) -> None:
         graph = self.model.proto.graph
@@ -102,6 +102,8 @@ class _Walk:
         if handler is None:
             raise Unsupported(*(UNSUPPORTED.get(node.op_type, UNKNOWN) if standard else UNKNOWN))
         if any(isinstance(o, Missing) for o in operands):
+            if node.op_type in FINAL_ONLY and not final:
+                raise Unsupported(*FINAL_ONLY[node.op_type])
             return tuple(Missing() for _ in node.output)
         call = Call(
             node, operands, self.model.opset, self.build, node_origin(node), final, self.conditions

@@ -121,7 +121,7 @@ def reshape(call: Call) -> Results:
     goal = [int(n) for n in target.reshape(-1)]
     keep_zero = bool(call.attribute("allowzero", 0))
     operand = call.operand(1)
-    written = isinstance(operand, Constant) and operand.twin is None
+    written = call.build.symbolic and isinstance(operand, Constant) and operand.twin is None
 
     def shape(x: Value) -> tuple[Shape, int | None]:
         full = x.full_shape(call.windows)
@@ -159,9 +159,11 @@ def _fits(x: Value, full: Shape, windows: int) -> bool:
 
 
 def _for_other_batch(x: Value, wanted: list[int], windows: int) -> Shape | None:
-    """A target written for some other number of windows (a batch size fixed in the export)."""
-    known = prod(n for n in wanted if n != -1)
-    size = wanted[0] * x.size if -1 in wanted else known
+    """A target written for some other number of windows (a batch size fixed in the export).
+
+    With a -1 in it only a batch of 1 is recognised: other numbers could be meant as they stand.
+    """
+    size = x.size if -1 in wanted and wanted[0] == 1 else prod(wanted)
     if x.batch is None or size < 1 or size % x.size:
         return None
     resolved, there = _resolve(wanted, size), size // x.size

@@ -87,6 +87,15 @@ PASSIVE = frozenset(
     }
 )  # fmt: skip
 
+# What the client can do at the end, and nobody can do before.
+FINAL_ONLY: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "Softmax": client.SOFTMAX_INSIDE,
+        "LogSoftmax": client.SOFTMAX_INSIDE,
+        "ArgMax": client.ARGMAX_INSIDE,
+    }
+)
+
 # Their value differs from run to run: never folded.
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",

@@ -161,7 +161,8 @@ def _candidates(
     for array, step in zip(flat, steps, strict=True):
         if step and array.size and array.all():
             window = (array.astype(np.int64) - 1) // step
-            return [int(np.argmax(window != window[0]))] if window[0] == 0 else []
+            run = int(np.argmax(window != window[0]))
+            return [run] if run and window[0] == 0 else []
     found = []
     for axis, length in enumerate(full):
         if length % windows == 0:
@@ -172,7 +173,7 @@ def _candidates(
 
 def _first(array: Array, step: int, inner: int, windows: int) -> Array | None:
     """The first window, if the others are the same up to `step`; None otherwise."""
-    if inner < 1 or array.size % (inner * windows):
+    if array.size % (inner * windows):
         return None
     cube = array.reshape(-1, windows, inner)
     first = cube[:, :1]
