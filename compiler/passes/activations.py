@@ -14,7 +14,8 @@ from ..ir.tensor import Elementwise, Node, Origin, Polynomial, TensorGraph, Vect
 from ..options import Options
 from .affine_forms import value_of
 from .calibrate import Ranges
-from .degree_search import HIGHEST_DEGREE, Choice, Group, levels, search_degrees
+from .degree_search import Group, levels, search_degrees
+from .fit import HIGHEST_DEGREE, stretch
 from .rehearsal import Rehearsal
 from .verdict import Verdict, judge
 
@@ -97,29 +98,27 @@ def replace_activations(
     order = np.random.default_rng(0).permutation(np.arange(ranges.count, dtype=np.int64))
     for margin in (options.margin + wider for wider in WIDENINGS):
         trial = _trial(graph, _take(ranges, order[:SEARCH_ROWS]), margin)
-        judged = _judge(trial, trial.held_rows, options.tolerance)
-        choice = (
-            search_degrees(trial, groups, options.max_degree, judged)
-            if groups
-            else Choice({}, judged({}))
+        judged = _judge(trial, (trial.held_rows, slice(None)), options.tolerance)
+        degrees = (
+            search_degrees(trial, groups, options.max_degree, judged).degrees if groups else {}
         )
-        degrees = choice.degrees
+        held_out = _judge(trial, (trial.held_rows,), options.tolerance)(degrees)
         outside = _outside(trial, degrees)
         if not any(outside[n] > 0.0 and d > HARMLESS_DEGREE for n, d in degrees.items()):
             break
 
     final = trial.on_all(_take(ranges, order[:FINAL_ROWS]))
-    verdict = _judge(final, slice(None), options.tolerance)(degrees)
+    verdict = _judge(final, (slice(None),), options.tolerance)(degrees)
     fits = tuple(_fit(final, number, degrees, outside[number]) for number in degrees)
     replaced = replace(graph, nodes=tuple(_replaced(final, degrees)))
     report = ActivationReport(
         fits,
-        choice.verdict,
+        held_out,
         verdict,
         ranges.count,
         ranges.calibrated,
         levels(graph, degrees),
-        (*ranges.warnings, *_warnings(choice.verdict, verdict, fits, options)),
+        (*ranges.warnings, *_warnings(held_out, verdict, fits, options)),
     )
     return replaced, report
 
@@ -173,13 +172,24 @@ def _take(ranges: Ranges, order: NDArray[np.int64]) -> Mapping[str, Vector]:
 
 
 def _judge(
-    rehearsal: Rehearsal, rows: slice, tolerance: float
+    rehearsal: Rehearsal, parts: tuple[slice, ...], tolerance: float
 ) -> Callable[[Mapping[int, int]], Verdict]:
-    exact = {name: y[rows] for name, y in rehearsal.run({}).items()}
+    """Judges degrees by the worst of several parts of the rows."""
+    outputs = rehearsal.graph.outputs
+    exact = rehearsal.run({})
 
     def verdict(degrees: Mapping[int, int]) -> Verdict:
-        approximate = {name: z[rows] for name, z in rehearsal.run(degrees).items()}
-        return judge(rehearsal.graph.outputs, exact, approximate, tolerance)
+        replaced = rehearsal.run(degrees)
+        verdicts = [
+            judge(
+                outputs,
+                {name: y[rows] for name, y in exact.items()},
+                {name: z[rows] for name, z in replaced.items()},
+                tolerance,
+            )
+            for rows in parts
+        ]
+        return max(verdicts, key=lambda v: (not v.accepted, v.strain))
 
     return verdict
 
@@ -187,7 +197,7 @@ def _judge(
 def _outside(trial: Rehearsal, degrees: Mapping[int, int]) -> dict[int, float]:
     """Share of held-out inputs of each activation beyond the interval fitted on the others."""
     trial.run(degrees)
-    return {number: trial.fitter(number, degrees).outside for number in degrees}
+    return {n: trial.fitter(n, degrees).outside(d) for n, d in degrees.items()}
 
 
 def _fit(
@@ -199,7 +209,8 @@ def _fit(
     x = final.value(node.operands[0], degrees)
     polynomial = final.polynomial(number, degrees)
     error = value_of(polynomial, x) - op.function(x)
-    low, high = fitter.center - fitter.radius, fitter.center + fitter.radius
+    radius = stretch(degrees[number]) * fitter.radius
+    low, high = fitter.center - radius, fitter.center + radius
     spread = np.maximum(np.ptp(x, axis=0), 1e-12)
     room = np.minimum(x.min(axis=0) - low[fitter.labels], high[fitter.labels] - x.max(axis=0))
     return ActivationFit(

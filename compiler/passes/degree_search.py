@@ -19,8 +19,6 @@ from ..ir.tensor import Affine, Elementwise, Polynomial, Product, TensorGraph
 from .rehearsal import Rehearsal
 from .verdict import Verdict
 
-HIGHEST_DEGREE = 32
-
 PRODUCTS = (
     *(0, 0, 1, 2, 2, 3, 3, 4, 5, 5, 5, 6, 6, 7, 7, 8, 8),
     *(8, 8, 8, 8, 9, 10, 10, 10, 10, 11, 11, 11, 12, 12, 13, 13),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,10 @@ from ..ir.tensor import Polynomial, Vector
 
 Labels = NDArray[np.int64]
 
+HIGHEST_DEGREE = 32
+
 NODES = 129
-"""Chebyshev extremes of the interval that distributions and functions are sampled at."""
+"""Chebyshev extremes of the likely interval; some more nodes lie in its stretch."""
 
 EDGE_SHARE = 0.02
 LOW_EDGE_SHARE = 0.003
@@ -46,9 +49,14 @@ MOST_SAMPLES = 1 << 18
 CONDITION = 32.0
 """Noise amplification that a leading coefficient at a power of two may cause (see `_raised`)."""
 
-_THETA = np.pi * np.arange(NODES) / (NODES - 1)
-_T = np.cos(_THETA)
-_ARCSINE = np.where((_T == 1.0) | (_T == -1.0), 0.5, 1.0) / (NODES - 1)
+STRETCHES = ((4, 1.0), (8, 1.05), (16, 1.1), (HIGHEST_DEGREE, 1.15))
+"""(highest degree, factor by which intervals are stretched for it). Just outside its interval a
+polynomial of degree 31 is a thousand times off, one of degree 2 hardly."""
+
+_INNER = np.cos(np.pi * np.arange(NODES) / (NODES - 1))
+_OUTER = 1.0 + 0.0125 * np.arange(12, 0, -1)
+_T = np.concatenate((_OUTER, _INNER, -_OUTER[::-1]))
+"""Nodes, in units of the radius, from the widest stretch's one end to its other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,25 +76,25 @@ class Fitter:
     center: Vector
     radius: Vector
     seen: Vector
-    """[groups, NODES]: share of inputs nearest each node."""
+    """[groups, nodes]: share of inputs nearest each node."""
     held_out: Vector
-    """[groups, NODES]: where held-out inputs fall; those outside count at the ends."""
-    outside: float
-    """Share of held-out inputs beyond the interval."""
+    """[groups, nodes]: the same of held-out inputs; those outside count at the ends."""
+    distances: Vector
+    """Held-out inputs' distances from the center, in units of the radius, of the far ones."""
+    held_count: int
     targets: Vector
-    """[groups, NODES]: the activation at the nodes."""
+    """[groups, nodes]: the activation at the nodes."""
 
     def coefficients(self, degree: int, groups: slice = slice(None)) -> Vector:
-        """Chebyshev coefficients [degree + 1, groups]."""
-        powers = np.cos(np.arange(2 * degree + 1)[:, None] * _THETA)
+        """Chebyshev coefficients [degree + 1, groups], on the interval stretched for `degree`."""
+        nodes, basis, arcsine = _basis(degree)
         edge = EDGE_SHARE if degree > LOW_DEGREE else LOW_EDGE_SHARE
-        weights = (1.0 - edge) * self.seen[groups] + edge * _ARCSINE
-        targets = self.targets[groups]
-        moments = weights @ powers.T
+        weights = (1.0 - edge) * self.seen[groups, nodes] + edge * arcsine
+        moments = weights @ basis.T
         index = np.arange(degree + 1)
         up, down = index[:, None] + index, np.abs(index[:, None] - index)
         gram = (moments[:, up] + moments[:, down]) / 2.0
-        right = (weights * targets) @ powers[: degree + 1].T
+        right = (weights * self.targets[groups, nodes]) @ basis[: degree + 1].T
         solved = np.asarray(np.linalg.solve(gram, right[:, :, None])[:, :, 0], dtype=np.float64)
         if degree > 1 and degree & (degree - 1) == 0:
             solved = _raised(solved, gram, right)
@@ -96,24 +104,46 @@ class Fitter:
         return Polynomial(
             self.coefficients(degree)[:, self.labels],
             self.center[self.labels],
-            self.radius[self.labels],
+            stretch(degree) * self.radius[self.labels],
             name,
         )
 
     def rms(self, degree: int) -> float:
         """Root mean square error over held-out inputs, estimated from up to 64 groups."""
         groups = slice(None, None, max(1, len(self.center) // RMS_GROUPS))
-        errors = self._errors(degree, groups)
-        return float(np.sqrt(np.mean(np.sum(self.held_out[groups] * errors**2, axis=1))))
+        weights = self.held_out[groups, _basis(degree)[0]]
+        return float(np.sqrt(np.mean(np.sum(weights * self._errors(degree, groups) ** 2, axis=1))))
 
     def largest(self, degree: int) -> float:
         """Largest error on the intervals."""
         return float(np.abs(self._errors(degree, slice(None))).max())
 
+    def outside(self, degree: int) -> float:
+        """Share of held-out inputs beyond the interval."""
+        return float(np.sum(~(self.distances <= stretch(degree)))) / self.held_count
+
     def _errors(self, degree: int, groups: slice) -> Vector:
-        basis = np.cos(np.arange(degree + 1)[:, None] * _THETA)
-        fitted = self.coefficients(degree, groups).T @ basis
-        return np.asarray(fitted - self.targets[groups])
+        nodes, basis, _ = _basis(degree)
+        fitted = self.coefficients(degree, groups).T @ basis[: degree + 1]
+        return np.asarray(fitted - self.targets[groups, nodes])
+
+
+def stretch(degree: int) -> float:
+    """How much wider than what is likely the interval of a polynomial of this degree is."""
+    return next(factor for highest, factor in STRETCHES if degree <= highest)
+
+
+@lru_cache(maxsize=64)
+def _basis(degree: int) -> tuple[slice, Vector, Vector]:
+    """(nodes inside the stretched interval, T_0..T_2d there, arcsine weights that sum to 1)."""
+    factor = stretch(degree)
+    inside = np.flatnonzero(np.abs(_T) <= factor + 1e-9)
+    nodes = slice(int(inside[0]), int(inside[-1]) + 1)
+    theta = np.arccos(np.clip(_T[nodes] / factor, -1.0, 1.0))
+    basis = np.cos(np.arange(2 * degree + 1)[:, None] * theta)
+    gaps = np.diff(theta)
+    arcsine = (np.append(gaps, 0.0) + np.insert(gaps, 0, 0.0)) / (2.0 * np.pi)
+    return nodes, basis, arcsine
 
 
 def _raised(solved: Vector, gram: Vector, right: Vector) -> Vector:
@@ -163,7 +193,7 @@ def make_fitter(
             continue
         if best is None:
             best = fitter
-        elif fitter.outside > best.outside:
+        elif fitter.outside(GRAIN_DEGREE) > best.outside(GRAIN_DEGREE):
             continue  # Too few values of each group to know its range.
         elif fitter.rms(GRAIN_DEGREE) < FINER_GAIN * best.rms(GRAIN_DEGREE):
             best = fitter
@@ -203,9 +233,18 @@ def _fitter(
         return None
     seen = _histogram(samples.fit, labels, center, radius)
     held_out = _histogram(samples.held_out, labels, center, radius)
-    inside = np.abs(samples.held_out - center[labels]) <= radius[labels]
-    outside = 1.0 - float(np.mean(inside))
-    return Fitter(grain, labels, center, radius, seen, held_out, outside, targets.T.copy())
+    distances = np.abs(samples.held_out - center[labels]) / radius[labels]
+    return Fitter(
+        grain,
+        labels,
+        center,
+        radius,
+        seen,
+        held_out,
+        distances[~(distances <= 1.0)],
+        distances.size,
+        targets.T.copy(),
+    )
 
 
 def _interval(x: Vector, labels: Labels, margin: float) -> tuple[Vector, Vector]:
@@ -251,5 +290,5 @@ def _histogram(x: Vector, labels: Labels, center: Vector, radius: Vector) -> Vec
     nearest = np.rint(np.arccos(t) * ((NODES - 1) / np.pi)).astype(np.int64)
     groups = len(center)
     counts = np.bincount((labels * NODES + nearest).ravel(), minlength=groups * NODES)
-    counts = counts.reshape(groups, NODES)
-    return np.asarray(counts / counts.sum(axis=1, keepdims=True), dtype=np.float64)
+    shares = counts.reshape(groups, NODES) / counts.reshape(groups, NODES).sum(axis=1)[:, None]
+    return np.pad(shares, ((0, 0), (len(_OUTER), len(_OUTER))))
