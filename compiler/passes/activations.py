@@ -109,6 +109,11 @@ def replace_activations(
 
     final = trial.on_all(_take(ranges, order[:FINAL_ROWS]))
     verdict = _judge(final, (slice(None),), options.tolerance)(degrees)
+    if not verdict.accepted and held_out.accepted:
+        # Polynomials that are fitted on all rows may flip other labels: keep the accepted ones.
+        on_half = _judge(trial, (slice(None),), options.tolerance)(degrees)
+        if on_half.accepted:
+            final, verdict = trial, on_half
     fits = tuple(_fit(final, number, degrees, outside[number]) for number in degrees)
     replaced = replace(graph, nodes=tuple(_replaced(final, degrees)))
     report = ActivationReport(
@@ -268,7 +273,7 @@ def _warnings(
             "range. Raise the tolerance or the largest degree, give more calibration data, or "
             "train with polynomial activations (eer.compiler.training)"
         )
-    elif not verdict.within_flips:
+    elif not verdict.accepted:
         warnings.append(
             f"labels agree on {verdict.agreement:.1%} of all calibration windows, less than on "
             f"those held out from fitting ({held_out.agreement:.1%})"

@@ -10,7 +10,8 @@ from scipy.sparse import csr_array
 
 from ..ir.tensor import Affine, Elementwise, Input, Polynomial, TensorGraph, Vector
 from .affine_forms import value_of
-from .fit import Fitter, Samples, make_fitter
+from .fit import Fitter
+from .grain import Samples, make_fitter
 
 DENSE_SHARE = 0.04
 """Above this share of nonzeros a dense product is faster than a sparse one."""

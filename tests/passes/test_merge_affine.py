@@ -6,6 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array, random_array
+from scipy.special import erf, expit
+
 from eer.compiler.ir.interpret import outputs
 from eer.compiler.ir.tensor import (
     Affine,
@@ -21,10 +26,6 @@ from eer.compiler.ir.tensor import (
     Vector,
 )
 from eer.compiler.passes.merge_affine import merge_affine
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.sparse import csr_array, random_array
-from scipy.special import erf, expit
 
 
 class Draft:
