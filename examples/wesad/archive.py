@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eer.runtime.errors import DataError, FileError
 from numpy.typing import NDArray
+
+from eer.runtime.errors import DataError, FileError
 
 from .recording import BVP_RATE, CHEST_RATE, WRIST_RATE, Chest, Recording, Signal
 from .restricted_pickle import read_pickle
@@ -221,4 +222,5 @@ def _common_length(lengths: Mapping[str, int], rates: Mapping[str, int], labels:
 
 def _block_means(samples: Signal, size: int) -> Signal:
     whole = len(samples) // size * size
-    return samples[:whole].reshape(-1, size, samples.shape[1]).mean(axis=1)
+    means: Signal = samples[:whole].reshape(-1, size, samples.shape[1]).mean(axis=1)
+    return means

@@ -8,8 +8,9 @@ acceleration changes; the direction of gravity is left out, for it tells posture
 from __future__ import annotations
 
 import numpy as np
-from eer.runtime.errors import DataError
 from scipy import signal
+
+from eer.runtime.errors import DataError
 
 from .features import pulse_band
 from .recording import BVP_RATE, WRIST_RATE, Recording, Signal

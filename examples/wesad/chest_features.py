@@ -8,8 +8,9 @@ a name with a chest feature's and are called `…_own`.
 from __future__ import annotations
 
 import numpy as np
-from eer.runtime.errors import DataError
 from scipy import signal
+
+from eer.runtime.errors import DataError
 
 from .features import beat_intervals, heart, pulse_band, slope, windows_of, wrist_features
 from .recording import BVP_RATE, CHEST_RATE, WRIST_RATE, Chest, Recording, Signal

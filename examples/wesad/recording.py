@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from eer.runtime.errors import DataError
 from numpy.typing import NDArray
+
+from eer.runtime.errors import DataError
 
 Signal = NDArray[np.float64]
 

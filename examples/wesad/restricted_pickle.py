@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
 from eer.runtime.errors import DataError, FileError
 
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")

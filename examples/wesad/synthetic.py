@@ -195,7 +195,8 @@ def _wander(
 ) -> Signal:
     """A random drift [n] with this standard deviation and time constant."""
     drift = _smooth(rng.normal(0, 1, n), seconds) * np.sqrt(2 * seconds * WRIST_RATE)
-    return mean + size * drift
+    wandering: Signal = mean + size * drift
+    return wandering
 
 
 def _movement(rng: np.random.Generator, stress: Signal, amused: Signal) -> Signal:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+
 from eer.runtime.errors import DataError, FileError
 
 from .windows import Windows

@@ -62,7 +62,7 @@ def train(recipe: Recipe, values: Signal, classes: Codes, count: int, seed: int)
     model.train()
     for _ in range(recipe.epochs):
         order = torch.randperm(len(x))
-        for rows in order[: steps * batch].split(batch):
+        for rows in order[: steps * batch].view(steps, batch):
             escapes.clear()
             loss = loss_of(model(x[rows]), y[rows])
             loss = loss + recipe.range_penalty * sum(escapes, torch.zeros(()))

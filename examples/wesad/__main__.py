@@ -1,0 +1,7 @@
+"""`python -m examples.wesad`."""
+
+import sys
+
+from .command import main
+
+sys.exit(main())

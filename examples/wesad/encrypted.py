@@ -1,0 +1,137 @@
+"""One trained network, compiled and asked about windows that are encrypted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+from eer.compiler import CompiledModel, Options, compile_model
+from eer.runtime.client import Client
+from eer.runtime.server import Server
+
+from .recording import Signal
+
+TOLERANCE = 5e-4
+"""Share of labels that the compiler may let change: half of what the example may miss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds for one window alone: medians over some windows."""
+
+    encrypt: float
+    run: float
+    decrypt: float
+
+    @property
+    def total(self) -> float:
+        return self.encrypt + self.run + self.decrypt
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the compiler chose, and what travels; bytes as they were sent."""
+
+    engine: str
+    ring_dimension: int
+    levels: int
+    log_scale: float
+    log_qp: float
+    security_bits: int
+    rotation_keys: int
+    evaluation_key_bytes: int
+    question_bytes: int
+    answer_bytes: int
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Scores [w, classes] of the same windows: by the polynomial model, and under encryption."""
+
+    polynomial: Signal
+    encrypted: Signal
+    latency: Latency
+    sizes: Sizes
+    windows_per_second: float
+    """Under encryption with windows side by side in one ciphertext; encryption included."""
+
+
+def ask_encrypted(
+    onnx: Path,
+    calibration: Signal,
+    windows: Signal,
+    *,
+    labels: tuple[str, ...],
+    engine: str,
+    batch: int,
+    timed: int,
+) -> Answers:
+    """Compile the network and answer every one of `windows` [w, ...] under encryption.
+
+    It is compiled twice: for one window alone, the case whose latency counts, on which `timed`
+    windows are timed; and for `batch` windows side by side, with which all windows are answered.
+    `calibration` are training windows.
+    """
+    alone = compile_model(onnx, calibration, _options(labels, engine, 1))
+    latency, sizes = _time(alone, windows[:timed])
+    together = compile_model(onnx, calibration, _options(labels, engine, batch))
+    client, server, _ = _roles(together)
+    start = perf_counter()
+    answers = [client.decrypt(server.run(message)) for message in client.encrypt_all(windows)]
+    seconds = perf_counter() - start
+    name = together.client.outputs[0].name
+    return Answers(
+        polynomial=together.plaintext(windows)[name],
+        encrypted=np.concatenate([np.asarray(answer.outputs[name]) for answer in answers]),
+        latency=latency,
+        sizes=sizes,
+        windows_per_second=len(windows) / seconds,
+    )
+
+
+def _options(labels: tuple[str, ...], engine: str, batch: int) -> Options:
+    return Options(labels=labels, engine=engine, batch=batch, tolerance=TOLERANCE)
+
+
+def _roles(compiled: CompiledModel) -> tuple[Client, Server, int]:
+    """A client with new keys, its server, and the bytes of the keys that the server was sent."""
+    client = Client(compiled.client)
+    keys = client.generate_keys()
+    return client, Server(compiled.server, keys.evaluation), len(keys.evaluation)
+
+
+def _time(compiled: CompiledModel, windows: Signal) -> tuple[Latency, Sizes]:
+    client, server, key_bytes = _roles(compiled)
+    times: list[tuple[float, float, float]] = []
+    question = answer = b""
+    # The first window only warms up: the server encodes the weights when they are first used.
+    for window in (windows[0], *windows):
+        start = perf_counter()
+        question = client.encrypt(window[np.newaxis])
+        sent = perf_counter()
+        answer = server.run(question)
+        back = perf_counter()
+        client.decrypt(answer)
+        times.append((sent - start, back - sent, perf_counter() - back))
+    encrypt, run, decrypt = (1e3 * median(stage) for stage in zip(*times[1:], strict=True))
+    params = compiled.client.params
+    sizes = Sizes(
+        engine=params.engine,
+        ring_dimension=params.ring_dimension,
+        levels=params.max_level,
+        log_scale=params.log_scale,
+        log_qp=params.log_qp,
+        security_bits=params.security_bits,
+        rotation_keys=len(compiled.client.rotations),
+        evaluation_key_bytes=key_bytes,
+        question_bytes=len(question),
+        answer_bytes=len(answer),
+    )
+    return Latency(encrypt, run, decrypt), sizes

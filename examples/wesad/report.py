@@ -1,0 +1,132 @@
+"""The table on the terminal, the JSON and the picture, each saying whether data was synthetic."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+from rich.table import Table
+
+from .folds import FoldResult, Protocol, Scores, score
+from .windows import Windows
+
+SYNTHETIC = "SYNTHETIC DATA: says nothing about people"
+
+
+def title(windows: Windows, protocol: Protocol) -> str:
+    """What was run on what, in one line."""
+    layers = "-".join(map(str, protocol.recipe.hidden)) or "linear"
+    what = f"{len(protocol.task.labels)} classes, {protocol.recipe.model} {layers}"
+    how = {"subject": "each subject's own", "training": "the training subjects'"}
+    text = f"WESAD, leave one subject out: {what}, {windows.source}"
+    text += f", {how[protocol.normalisation]} mean and deviation"
+    return f"{SYNTHETIC}. {text}" if windows.synthetic else text
+
+
+def table(windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...]) -> Table:
+    """Accuracy by subject and pooled, macro-F1, agreement of encrypted with plaintext, latency."""
+    columns = ("plaintext", "polynomial", "encrypted", "agreement", "ms")
+    mark = "SYNTHETIC" if windows.synthetic else None
+    result = Table("subject", "windows", title=mark, title_style="bold yellow")
+    for name in columns if protocol.engine else columns[:1]:
+        result.add_column(name, justify="right")
+    count = len(protocol.task.labels)
+    for fold in folds:
+        result.add_row(fold.subject, *_cells(score((fold,), count), _latency((fold,))))
+    pooled = score(folds, count)
+    result.add_section()
+    result.add_row("pooled", *_cells(pooled, _latency(folds)), style="bold")
+    f1 = (pooled.plaintext_f1, pooled.polynomial_f1, pooled.encrypted_f1)
+    result.add_row("macro-F1", "", *(f"{value:.4f}" for value in f1 if value is not None))
+    notes = [f"quick: at most {protocol.limit} windows a subject"] if protocol.limit else []
+    if protocol.engine:
+        notes.append("ms: one window alone, from encryption to decryption")
+    result.caption = "; ".join(notes) or None
+    return result
+
+
+def summary(protocol: Protocol, folds: tuple[FoldResult, ...]) -> str:
+    """One line on parameters and sizes; empty where nothing was encrypted."""
+    answers = [fold.answers for fold in folds if fold.answers is not None]
+    if not answers:
+        return ""
+    sizes = answers[0].sizes
+    rate = median(answer.windows_per_second for answer in answers)
+    return (
+        f"{sizes.engine}: ring 2^{sizes.ring_dimension.bit_length() - 1}, {sizes.levels} levels, "
+        f"log2(QP) {sizes.log_qp:.0f}, {sizes.security_bits}-bit security; "
+        f"keys {sizes.evaluation_key_bytes / 1e6:.1f} MB once, "
+        f"{sizes.question_bytes / 1e3:.0f} kB a question, {sizes.answer_bytes / 1e3:.0f} kB an "
+        f"answer; {rate:.0f} windows/s with {protocol.batch} in one ciphertext"
+    )
+
+
+def write_json(
+    path: Path, windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...], command: str
+) -> None:
+    """Everything in the table, and the sizes, with the command that made it."""
+    count = len(protocol.task.labels)
+    content = {
+        "title": title(windows, protocol),
+        "synthetic": windows.synthetic,
+        "command": command,
+        "protocol": asdict(protocol),
+        "pooled": asdict(score(folds, count)) | {"latency_ms": _latency(folds)},
+        "folds": [
+            {"subject": fold.subject}
+            | asdict(score((fold,), count))
+            | {"latency_ms": None if fold.answers is None else asdict(fold.answers.latency)}
+            for fold in folds
+        ],
+        "sizes": next((f.answers.sizes.to_json() for f in folds if f.answers), None),
+        "windows_per_second": median(f.answers.windows_per_second for f in folds if f.answers)
+        if any(f.answers for f in folds)
+        else None,
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_plot(
+    path: Path, windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...]
+) -> None:
+    """Bars of accuracy by subject: in the clear, and encrypted beside it."""
+    import matplotlib  # only here: it is slow to import
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    count = len(protocol.task.labels)
+    by_subject = [score((fold,), count) for fold in folds]
+    pooled = score(folds, count)
+    figure, axes = pyplot.subplots(figsize=(9, 4), layout="constrained")
+    places = range(len(folds))
+    axes.bar([p - 0.2 for p in places], [s.plaintext for s in by_subject], 0.4, label="plaintext")
+    if pooled.encrypted is not None:
+        heights = [s.encrypted or 0.0 for s in by_subject]
+        axes.bar([p + 0.2 for p in places], heights, 0.4, label="encrypted")
+    axes.axhline(pooled.plaintext, linestyle="--", color="grey", label="pooled, plaintext")
+    axes.set_xticks(list(places), [fold.subject for fold in folds])
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("held-out subject")
+    axes.set_ylabel("accuracy of windows")
+    axes.set_title(title(windows, protocol), fontsize=8, loc="left", wrap=True)
+    axes.legend(loc="lower right")
+    if windows.synthetic:
+        axes.text(0.5, 0.5, "SYNTHETIC", transform=axes.transAxes, fontsize=48, color="red",
+                  alpha=0.25, rotation=20, ha="center", va="center")  # fmt: skip
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _cells(scores: Scores, latency: float | None) -> list[str]:
+    values = (scores.plaintext, scores.polynomial, scores.encrypted, scores.agreement)
+    cells = [str(scores.windows), *(f"{value:.4f}" for value in values if value is not None)]
+    return cells if latency is None else [*cells, f"{latency:.0f}"]
+
+
+def _latency(folds: tuple[FoldResult, ...]) -> float | None:
+    """Milliseconds from a window to its answer: the median over the folds."""
+    totals = [fold.answers.latency.total for fold in folds if fold.answers is not None]
+    return median(totals) if totals else None
