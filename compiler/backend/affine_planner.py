@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from math import sqrt
+
 import numpy as np
 from scipy.sparse import csr_array
 
 from ..cost import CostModel
 from ..ir.layout import Index, Layout
 from .bsgs import choose_split
-from .cover import MAX_TERMS, Source, Term, cover, pack_for, slide
+from .cover import MAX_TERMS, Source, Term, cover, pack_for, read, slide
 from .decision import AffinePlan, CipherPlan
 from .pattern import Pattern
 from .prefold import find_prefold
+
+SLACK = 1.5
+
+SAMPLED_WINDOWS = 40
 
 MAX_PACKED = 64
 """Input ciphertexts that one map may ask the client for."""
@@ -73,10 +79,10 @@ def plan_affine(
                 return None
             packed[k] = found.index
             ready += [replace(t, source=len(sources) + t.source) for t in found.terms]
-            sources += [Source(index, k) for index in found.index]
+            sources += [read(index, k) for index in found.index]
         else:
             covered += range(len(sources), len(sources) + layout.ciphers)
-            sources += [Source(index, k) for index in layout.index]
+            sources += [read(index, k) for index in layout.index]
     target = pattern.target
     plans = []
     for cipher in range(len(pattern.owner)):
@@ -128,6 +134,7 @@ def plan_affine(
         tuple(CipherPlan(terms, split) for terms, split, _ in plans),
         pattern.strides,
         pattern.label,
+        pattern.kind == "sliding",
         sum(c.babies for _, _, c in plans),
         sum(c.giants for _, _, c in plans),
         milliseconds,
@@ -150,40 +157,59 @@ def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:
         if layout is None:
             total += shifts * (cost.encrypt(task.level) + cost.multiply_plain(task.level))
         else:
-            turns = max(0.0, 2 * float(np.sqrt(shifts / layout.ciphers)) - 2)
+            turns = max(0.0, 2 * sqrt(shifts / layout.ciphers) - 2)
             total += turns * cost.rotate(low) + shifts * cost.multiply_plain(task.level)
     return total + cost.rescale(task.level) + task.prefold_cost(cost)
 
 
 def _term_budget(task: AffineTask, cost: CostModel, limit: float) -> int:
+    """The largest number of terms that could still cost less than `limit`."""
     each = cost.multiply_plain(task.level) + cost.add(task.level)
-    return int(min(MAX_TERMS, limit / each)) if np.isfinite(limit) else MAX_TERMS
+    turn = cost.rotate(task.level - 1)
+    terms = 1
+    while terms < MAX_TERMS and terms * each + (2 * sqrt(terms) - 2) * turn <= limit:
+        terms += 1 + terms // 16
+    return terms
 
 
 def best_plans(
     choices: Iterable[tuple[AffineTask, Pattern]], cost: CostModel, keep: int, effort: int
 ) -> list[AffinePlan]:
-    """The `keep` cheapest plans with different layouts, from at most `effort` covers computed.
+    """About `keep` of the cheapest plans, sliding and others alike, with different layouts, from at most `effort` covers computed.
 
-    Patterns are tried in the order of their lower bounds; one that cannot come within twice the
-    best found so far is not tried at all.
+    Sliding patterns come first, since checking one is quick, then the others, both in the order of
+    their lower bounds. One that cannot come within SLACK of the best so far is not tried at all: a
+    dearer plan is kept only for a layout that may save more further on.
     """
-    bounds = sorted(
-        ((lower_bound(t, p, cost), n, t, p) for n, (t, p) in enumerate(choices)),
-        key=lambda x: x[:2],
-    )
     found: dict[bytes, AffinePlan] = {}
     best = float("inf")
-    tried = 0
-    for bound, _, task, pattern in bounds:
-        if bound > 2 * best or tried >= effort:
-            break
-        plan = plan_affine(task, pattern, cost, 2 * best)
-        tried += plan is not None or pattern.kind == "disjoint"
+
+    def keep_plan(plan: AffinePlan | None) -> None:
+        nonlocal best
         if plan is None:
-            continue
+            return
         best = min(best, plan.milliseconds)
         key = plan.layout.signature()
         if key not in found or plan.milliseconds < found[key].milliseconds:
             found[key] = plan
-    return sorted(found.values(), key=lambda p: p.milliseconds)[:keep]
+
+    promising: list[tuple[float, int, AffineTask, Pattern]] = []
+    for number, (task, pattern) in enumerate(choices):
+        bound = lower_bound(task, pattern, cost)
+        if pattern.kind == "disjoint":
+            promising.append((bound, number, task, pattern))
+        elif bound <= SLACK * best:
+            keep_plan(plan_affine(task, pattern, cost, SLACK * best))
+    estimated: list[tuple[float, int, AffineTask, Pattern]] = []
+    for bound, number, task, pattern in sorted(promising, key=lambda x: x[:2]):
+        if bound > SLACK * best:
+            break
+        sample = plan_affine(task, pattern.sampled(SAMPLED_WINDOWS), cost, SLACK * best)
+        if sample is not None:
+            estimated.append((sample.milliseconds, number, task, pattern))
+    for estimate, _, task, pattern in sorted(estimated, key=lambda x: x[:2])[:effort]:
+        if estimate <= SLACK * best:
+            keep_plan(plan_affine(task, pattern, cost, SLACK * best))
+    ranked = sorted(found.values(), key=lambda p: p.milliseconds)
+    kinds = [[p for p in ranked if p.sliding == s][: -(-keep // 2)] for s in (True, False)]
+    return [p for p in ranked if any(p is k for kind in kinds for k in kind)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..cost import CostModel
 from .cover import Term
@@ -36,40 +37,47 @@ class SplitCost:
     milliseconds: float
 
 
-def split_cost(
-    split: Split, shifts: Sequence[tuple[int, int]], level: int, cost: CostModel
-) -> SplitCost:
-    """Cost of the terms (source, shift), read at `level`."""
-    babies = {(source, split.baby(shift)) for source, shift in shifts}
-    giants = {split.giant(shift) for _, shift in shifts}
-    turned = sum(1 for _, b in babies if b)
-    outer = sum(1 for g in giants if g)
-    milliseconds = (
-        turned * cost.rotate(level)
-        + len(shifts) * (cost.multiply_plain(level) + cost.add(level))
-        + len(giants) * cost.rescale(level)
-        + outer * (cost.rotate(level - 1) + cost.add(level - 1))
-    )
-    return SplitCost(turned, outer, milliseconds)
-
-
 def choose_split(
     terms: Sequence[Term], slots: int, level: int, cost: CostModel
 ) -> tuple[Split, SplitCost]:
-    """The cheapest stride: all babies, all giants, and every difference of two shifts tried."""
-    shifts = [(t.source, t.shift) for t in terms]
-    values = np.unique([s for _, s in shifts])
-    candidates = {0, 1}
-    if len(values) > 2:
-        sample = values[:: max(1, len(values) // 24)]
-        differences = np.unique(np.abs(sample[:, None] - values[None, :]))
-        candidates |= {int(d) for d in differences[:: max(1, len(differences) // 96)]}
-        candidates |= {1 << k for k in range(1, slots.bit_length() - 1)}
-    best: tuple[Split, SplitCost] | None = None
-    for stride in sorted(candidates):
-        split = Split(stride)
-        found = split_cost(split, shifts, level, cost)
-        if best is None or found.milliseconds < best[1].milliseconds:
-            best = (split, found)
-    assert best is not None
-    return best
+    """The cheapest stride for terms read at `level`.
+
+    All babies, all giants, and differences of two shifts are tried.
+    """
+    sources = np.array([t.source for t in terms], dtype=np.int64)
+    shifts = np.array([t.shift for t in terms], dtype=np.int64)
+    strides = _candidates(np.unique(shifts), slots)
+    giants = shifts[None, :] // strides[:, None] * strides[:, None]
+    babies = shifts[None, :] - giants
+    outer = _distinct(giants)
+    turns = _distinct(np.where(giants > 0, giants, -1)) - (giants == 0).any(axis=1)
+    turned = _distinct(np.where(babies > 0, sources[None, :] * slots + babies, -1))
+    turned -= (babies == 0).any(axis=1)
+    milliseconds = (
+        turned * cost.rotate(level)
+        + len(terms) * (cost.multiply_plain(level) + cost.add(level))
+        + outer * cost.rescale(level)
+        + turns * (cost.rotate(level - 1) + cost.add(level - 1))
+    )
+    best = int(np.argmin(milliseconds))
+    return (
+        Split(int(strides[best])),
+        SplitCost(int(turned[best]), int(turns[best]), float(milliseconds[best])),
+    )
+
+
+def _candidates(shifts: NDArray[np.int64], slots: int) -> NDArray[np.int64]:
+    """Strides worth trying; `slots` means no giant at all, 1 no baby."""
+    strides = {1, slots}
+    if len(shifts) > 2:
+        sample = shifts[:: max(1, len(shifts) // 24)]
+        differences = np.unique(np.abs(sample[:, None] - shifts[None, :]))
+        strides |= {int(d) for d in differences[:: max(1, len(differences) // 96)] if d}
+        strides |= {1 << k for k in range(1, slots.bit_length() - 1)}
+    return np.array(sorted(strides), dtype=np.int64)
+
+
+def _distinct(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many different values each row has."""
+    ordered = np.sort(rows, axis=1)
+    return 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(axis=1)

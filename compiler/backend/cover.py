@@ -84,10 +84,22 @@ def _ranks(pattern: Pattern) -> Index:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """One ciphertext that a map reads: its layout [slots], and which operand it belongs to."""
+    """One ciphertext that a map reads: its layout [slots], and which operand it belongs to.
+
+    `period` is that of the layout: shifts that differ by it see the same.
+    """
 
     index: Index
     operand: int
+    period: int
+
+
+def read(index: Index, operand: int) -> Source:
+    """A source with its period, the smallest power of two."""
+    period = len(index)
+    while period % 2 == 0 and (index[: period // 2] == index[period // 2 : period]).all():
+        period //= 2
+    return Source(index, operand, period)
 
 
 def slide(
@@ -157,6 +169,8 @@ class _Pairs:
         )
         self.matrices = matrices
         self.lookup = [None if k in skip else _positions(m) for k, m in enumerate(matrices)]
+        self.row_start = [self.owner * (m.shape[1] + 1) for m in matrices]
+        self.cells: dict[int, Index] = {}
         self.base: list[Index] = []
         self.row_base: list[Index] = []
         total = 0
@@ -173,12 +187,25 @@ class _Pairs:
 
     def _seen(self, source: Source, shifts: Index) -> tuple[Index, Index]:
         """(weight number, pair) [shifts, at], the weight -1 where a slot sees nothing of use."""
+        cells = self._cells(source)
         table = self.lookup[source.operand]
         assert table is not None
-        seen = source.index[(self.at[None, :] + shifts[:, None]) % self.slots]
-        weight = table[self.owner[None, :], seen]  # seen == -1 reads the last column: -1
-        pair = np.where(weight >= 0, self.row_base[source.operand][None, :] + weight, -1)
+        weight = np.empty((len(shifts), len(self.at)), dtype=np.int32)
+        for k, shift in enumerate(shifts):
+            seen = self.row_start[source.operand] + cells[self.at + shift]
+            np.take(table.reshape(-1), seen, out=weight[k], mode="clip")
+        pair = np.where(weight >= 0, weight + self.row_base[source.operand][None, :], -1)
         return weight, pair
+
+    def _cells(self, source: Source) -> Index:
+        """Twice around the ring: the lookup table's column of what each slot holds."""
+        key = id(source.index)
+        if key not in self.cells:
+            ring = np.concatenate([source.index, source.index])
+            table = self.lookup[source.operand]
+            assert table is not None
+            self.cells[key] = np.where(ring < 0, table.shape[1] - 1, ring)
+        return self.cells[key]
 
     def best_shift(self, source: Source, shifts: Index) -> tuple[int, int]:
         """(pairs newly covered, shift) of the best of `shifts`, the first where several are."""
@@ -239,6 +266,8 @@ def cover(
     it is clear that more than `max_terms` terms would be needed, or when an input stands in no
     source. Operands in `skip` are served otherwise.
     """
+    if not skip and _alone(owner, window, sources):
+        return _direct(owner, sources, matrices, max_terms)
     pairs = _Pairs(owner, window, matrices, skip)
     terms: dict[tuple[int, int], Vector] = {}
 
@@ -255,24 +284,67 @@ def cover(
         operand, window_number, element = missing
         found: list[tuple[int, int, int]] = []
         for number, source in enumerate(sources):
-            shifts = _shifts(source.index, element, pairs.members[window_number])
+            shifts = _shifts(source, element, pairs.members[window_number])
             if source.operand == operand and len(shifts):
                 gain, shift = pairs.best_shift(source, shifts)
                 found.append((gain, -number, shift))
         if not found:
             return None
         gain, negative, shift = max(found)
-        # A greedy choice rarely doubles its gain later on: what remains takes at least this many.
-        if len(terms) + pairs.missing / (2 * gain) > max_terms:
+        # Greedy gains fall: what remains takes about this many more, or more than that.
+        if len(terms) + pairs.missing / gain > max_terms:
             return None
         take(-negative, shift)
     return [Term(n, s, mask) for (n, s), mask in sorted(terms.items(), key=lambda x: x[0])]
 
 
-def _shifts(layout: Index, element: int, members: Index) -> Index:
+def _alone(owner: Index, window: Index, sources: list[Source]) -> bool:
+    """Whether every output is computed in its slot alone, from one source for each operand."""
+    held = window[owner >= 0]
+    return len(np.unique(held)) == len(held) and len({s.operand for s in sources}) == len(sources)
+
+
+def _direct(
+    owner: Index, sources: list[Source], matrices: tuple[csr_array, ...], max_terms: int
+) -> list[Term] | None:
+    """Each weight at the shift from its output's slot to the next one that holds its input."""
+    at = np.flatnonzero(owner >= 0)
+    terms: list[Term] = []
+    for number, source in enumerate(sources):
+        matrix = matrices[source.operand]
+        counts = np.diff(matrix.indptr)[owner[at]]
+        slot = np.repeat(at, counts)
+        first = np.repeat(matrix.indptr[owner[at]] - np.cumsum(counts) + counts, counts)
+        weight = first + np.arange(len(slot))
+        shift = _next_place(source.index, matrix.indices[weight], slot)
+        if shift is None:
+            return None
+        shifts, group = np.unique(shift % source.period, return_inverse=True)
+        if len(terms) + len(shifts) > max_terms:
+            return None
+        masks = np.zeros((len(shifts), len(owner)))
+        masks[group, slot] = matrix.data[weight]
+        terms += [Term(number, int(s), mask) for s, mask in zip(shifts, masks, strict=True)]
+    return terms
+
+
+def _next_place(layout: Index, elements: Index, slots: Index) -> Index | None:
+    """Slots from each of `slots` to the next that holds the element; None if one is nowhere."""
+    span = 2 * len(layout)
+    ring = np.concatenate([layout, layout])
+    held = np.flatnonzero(ring >= 0)
+    keys = np.sort(ring[held] * span + held)
+    wanted = elements * span + slots
+    nearest = keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)]
+    distance: Index = nearest - wanted
+    return distance if ((distance >= 0) & (distance < len(layout))).all() else None
+
+
+def _shifts(source: Source, element: int, members: Index) -> Index:
     """Shifts that bring `element` to one of the slots `members`: the nearest, and some others."""
-    slots = len(layout)
-    shifts = np.unique((np.flatnonzero(layout == element)[:, None] - members[None, :]) % slots)
+    slots = source.period
+    places = np.flatnonzero(source.index[:slots] == element)
+    shifts = np.unique((places[:, None] - members[None, :]) % slots)
     shifts = shifts[np.argsort(np.minimum(shifts, slots - shifts), kind="stable")]
     if len(shifts) > MAX_CANDIDATES:
         far = shifts[MAX_CANDIDATES // 2 :]

@@ -34,6 +34,7 @@ class AffinePlan:
     ciphers: tuple[CipherPlan, ...]
     strides: tuple[int, ...]
     method: str
+    sliding: bool
     babies: int
     giants: int
     milliseconds: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -32,13 +32,13 @@ class Pattern:
     period: int
     label: str
 
-    @property
-    def offsets(self) -> Index:
-        """Subset sums of the strides: slots that one window gathers, relative to its start."""
-        sums = np.zeros(1, dtype=np.int64)
-        for stride in self.strides:
-            sums = np.concatenate([sums, sums + stride])
-        return sums
+    def sampled(self, windows: int) -> Pattern:
+        """The same pattern for some of its (disjoint) windows only, spread over the ring."""
+        present = np.unique(self.window[self.window >= 0])
+        chosen = present[np.linspace(0, len(present) - 1, min(windows, len(present))).astype(int)]
+        keep = np.isin(self.window, chosen)
+        owner, window = (np.where(keep, x, NOTHING) for x in (self.owner, self.window))
+        return replace(self, owner=owner, window=window)
 
 
 def coset_fold(order: Index, slots: int, folds: int) -> Pattern:

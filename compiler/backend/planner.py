@@ -25,7 +25,7 @@ class Search:
 
     beam: int = 4
     keep: int = 4
-    effort: int = 12
+    effort: int = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
