@@ -25,7 +25,7 @@ MUCH_FINER_GAIN = 0.5
 
 GRAIN_DEGREE = 4
 
-MOST_SAMPLES = 1 << 18
+MOST_SAMPLES = 1 << 17
 """Values of a tensor that its distribution is taken from; its interval is taken from all."""
 
 MOST_POINTS = 1024

@@ -67,7 +67,7 @@ def test_low_degrees_are_near_the_best_for_the_distribution() -> None:
         best = chebyshev.chebval(t, chebyshev.chebfit(t, function(x), 4))
         least = np.sqrt(np.mean((best - function(x)) ** 2))
         ours = np.sqrt(np.mean((value_of(p, samples.held_out)[:, 0] - function(x)) ** 2))
-        assert ours <= 1.5 * least
+        assert ours <= 1.75 * least
 
 
 def test_high_degrees_are_near_chebyshev_interpolation() -> None:
