@@ -134,7 +134,7 @@ def plan_affine(
         tuple(CipherPlan(terms, split) for terms, split, _ in plans),
         pattern.strides,
         pattern.label,
-        pattern.kind == "sliding",
+        pattern.family,
         sum(c.babies for _, _, c in plans),
         sum(c.giants for _, _, c in plans),
         milliseconds,
@@ -175,7 +175,7 @@ def _term_budget(task: AffineTask, cost: CostModel, limit: float) -> int:
 def best_plans(
     choices: Iterable[tuple[AffineTask, Pattern]], cost: CostModel, keep: int, effort: int
 ) -> list[AffinePlan]:
-    """About `keep` of the cheapest plans, sliding and others alike, with different layouts, from at most `effort` covers computed.
+    """The `keep` cheapest plans of each family of patterns, with different layouts.
 
     Sliding patterns come first, since checking one is quick, then the others, both in the order of
     their lower bounds. One that cannot come within SLACK of the best so far is not tried at all: a
@@ -211,5 +211,8 @@ def best_plans(
         if estimate <= SLACK * best:
             keep_plan(plan_affine(task, pattern, cost, SLACK * best))
     ranked = sorted(found.values(), key=lambda p: p.milliseconds)
-    kinds = [[p for p in ranked if p.sliding == s][: -(-keep // 2)] for s in (True, False)]
-    return [p for p in ranked if any(p is k for kind in kinds for k in kind)]
+    chosen: list[AffinePlan] = []
+    for plan in ranked:
+        if sum(p.family == plan.family for p in chosen) < keep:
+            chosen.append(plan)
+    return chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import permutations
+from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -15,40 +15,52 @@ SKEWS = (0, 1, 2, 3, 4, 8, 16, 32)
 """Slots by which a sliding period exceeds the tensor: replicas then see shifted neighbours."""
 
 
+MAX_STEPS = 3
+"""Distances between output channels to try for one input layout."""
+
+
 def orders(shape: tuple[int, ...]) -> list[Index]:
-    """Ways to flatten a tensor: each order of its (at most three) axes longer than one."""
+    """Ways to flatten a tensor: each turn of its (at most three) axes longer than one.
+
+    Where the first axis (channels) comes last it is also padded to a power of two, so that
+    positions stand a power of two apart. Padding is NOTHING.
+    """
     axes = [d for d in shape if d > 1]
     flat = np.arange(int(np.prod(shape, dtype=np.int64)))
     if not 2 <= len(axes) <= 3:
         return [flat]
     cube = flat.reshape(axes)
-    turns = [tuple(range(len(axes))), *_rotations(len(axes))]
-    return [cube.transpose(turn).reshape(-1) for turn in turns]
+    last = np.moveaxis(cube, 0, -1)
+    found = [flat, last.reshape(-1)]
+    spare = _power_of_two(axes[0]) - axes[0]
+    if spare:
+        widths = [(0, 0)] * (last.ndim - 1) + [(0, spare)]
+        found.append(np.pad(last, widths, constant_values=NOTHING).reshape(-1))
+    return found
 
 
-def _rotations(rank: int) -> list[tuple[int, ...]]:
-    return [p for p in permutations(range(rank)) if p in {(1, 0), (1, 2, 0), (2, 0, 1)}]
-
-
-def replicated(order: Index, slots: int) -> Iterator[Pattern]:
+def replicated(order: Index, slots: int, family: str) -> Iterator[Pattern]:
     """Patterns that leave many replicas: coset folds and sliding folds of every length."""
     size = len(order)
+    elements = int(order.max()) + 1
     folds = 0
     while slots >> folds >= size:
         period = slots >> folds
         copies = period // _power_of_two(size)
         padded = np.full(_power_of_two(size), NOTHING, dtype=np.int64)
         padded[:size] = order
-        yield coset_fold(np.tile(padded, copies), slots, folds)
+        coset = coset_fold(np.tile(padded, copies), slots, folds)
+        yield replace(coset, family=f"coset {family}")
         for skew in SKEWS:
             width = size + skew
-            if width << folds > slots + width or (width & (width - 1)) == 0:
+            # Without a second replica a skew changes nothing.
+            if width << folds > slots - width or (width & (width - 1)) == 0:
                 continue
             padded = np.full(width, NOTHING, dtype=np.int64)
             padded[:size] = order
             pattern = sliding_fold(padded, slots, folds)
-            if Layout(pattern.target).holds(size):
-                yield pattern
+            if Layout(pattern.target).holds(elements):
+                yield replace(pattern, family=f"sliding {family}")
         folds += 1
 
 
@@ -66,15 +78,26 @@ def pitched(shape: tuple[int, ...], layout: Layout, matrix: csr_array) -> Iterat
     if anchor is None:
         return
     slots = layout.slots
-    width = int(np.min(np.diff(np.sort(anchor)))) if len(anchor) > 1 else slots
-    steps = {1, *(s for s in (int(np.ptp(anchor)) + width, slots // channels) if s > 0)}
-    for step in sorted(steps):
+    found = 0
+    for step in _channel_steps(layout, matrix, slots):
         places = (anchor[None, :] + step * np.arange(channels)[:, None]) % slots
-        if len(np.unique(places)) < places.size:
+        if found == MAX_STEPS or len(np.unique(places)) < places.size:
             continue
+        found += 1
         target = np.full((1, slots), NOTHING, dtype=np.int64)
         target[0, places.reshape(-1)] = np.arange(places.size)
-        yield explicit(target, f"pitched, channels {step} apart")
+        pattern = explicit(target, f"pitched, channels {step} apart")
+        yield replace(pattern, family="pitched")
+
+
+def _channel_steps(layout: Layout, matrix: csr_array, slots: int) -> list[int]:
+    """Distances to try between output channels: those between inputs of one output, then any."""
+    _, place = layout.first(matrix.shape[1])
+    longest = int(np.argmax(np.diff(matrix.indptr)))
+    row = np.sort(place[matrix.indices[matrix.indptr[longest] : matrix.indptr[longest + 1]]])
+    steps, counts = np.unique((row[None, :] - row[:, None]) % slots, return_counts=True)
+    often = [int(s) for s in steps[np.argsort(-counts, kind="stable")] if s][:64]
+    return list(dict.fromkeys([1, *often, *range(2, 64)]))
 
 
 def _anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index | None:

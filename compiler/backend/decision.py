@@ -34,7 +34,7 @@ class AffinePlan:
     ciphers: tuple[CipherPlan, ...]
     strides: tuple[int, ...]
     method: str
-    sliding: bool
+    family: str
     babies: int
     giants: int
     milliseconds: float

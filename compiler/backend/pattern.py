@@ -31,6 +31,8 @@ class Pattern:
     strides: tuple[int, ...]
     period: int
     label: str
+    family: str = ""
+    """Patterns of one family are alike for what comes after them; the search keeps several."""
 
     def sampled(self, windows: int) -> Pattern:
         """The same pattern for some of its (disjoint) windows only, spread over the ring."""

@@ -21,10 +21,10 @@ from .pattern import Pattern, explicit
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """How hard to look: states kept, plans kept per map and state, covers computed per map."""
+    """How hard to look: states kept, plans kept per family of patterns, covers computed per map."""
 
-    beam: int = 4
-    keep: int = 4
+    beam: int = 6
+    keep: int = 2
     effort: int = 4
 
 
@@ -165,8 +165,8 @@ def _patterns(
     if not users:
         reads = [i for layout in task.layouts if layout is not None for i in layout.index]
         yield from single_copies(node.size, reads, state.slots)
-    for order in orders(node.shape):
-        yield from replicated(order, state.slots)
+    for n, order in enumerate(orders(node.shape)):
+        yield from replicated(order, state.slots, f"order {n}")
     for k, layout in enumerate(task.layouts):
         if layout is not None and layout.ciphers == 1:
             yield from pitched(node.shape, layout, task.matrices[k])
@@ -179,11 +179,12 @@ def _input_patterns(
     if partner is not None:
         yield explicit(partner.index)
         return
-    for order in orders(node.shape):
+    for n, order in enumerate(orders(node.shape)):
         if node.size > state.slots:
             yield split_over_ciphers(order, state.slots)
         else:
-            yield from (p for p in replicated(order, state.slots) if not p.strides)
+            found = replicated(order, state.slots, f"order {n}")
+            yield from (p for p in found if not p.strides)
 
 
 def _partner(number: int, state: Plan, groups: dict[int, int]) -> Layout | None:
