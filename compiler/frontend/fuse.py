@@ -172,7 +172,7 @@ def expression_text(function: Composite) -> str:
                 texts.append("*".join(_grouped(a) for a in args))
     if len(texts[-1]) <= MAX_NAME:
         return texts[-1]
-    return "+".join(dict.fromkeys(names)) or f"degree {len(function.steps)}"
+    return f"Fused({', '.join(dict.fromkeys(names))})"
 
 
 def _scaled(factor: Numbers, text: str) -> str:

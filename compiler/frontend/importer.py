@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,7 @@ from .fuse import fuse_elementwise
 from .inference import inferred_shapes
 from .load import OnnxModel
 from .op_table import FINAL_ONLY, HANDLERS, PASSIVE, RANDOM, UNKNOWN, UNSUPPORTED
-from .problems import Problem, Unsupported, listing
+from .problems import MIXES_WINDOWS, Problem, Unsupported, listing
 from .source import node_name, node_origin
 from .univariate import Univariate
 from .value import Array, Batch, Constant, Deferred, Missing, Operand, Value
@@ -96,7 +97,10 @@ class _Walk:
         if standard and node.op_type in ("Shape", "Size"):
             return (self.shape_of(node, operands[0]),)
         known = [o for o in operands if o is None or isinstance(o, Constant)]
-        if len(known) == len(operands) and node.op_type not in RANDOM:
+        if standard and node.op_type == "If" and isinstance(operands[0], Constant):
+            return self.branch(node, bool(np.all(operands[0].array)))
+        foldable = standard and node.op_type not in RANDOM and not list(_subgraphs(node))
+        if foldable and len(known) == len(operands):
             return self.folded(node, known)
         handler = HANDLERS.get(node.op_type) if standard else None
         if handler is None:
@@ -123,6 +127,16 @@ class _Walk:
             Constant(a, None if np.array_equal(a, b) else b)
             for a, b in zip(here, there, strict=True)
         )
+
+    def branch(self, node: onnx.NodeProto, taken: bool) -> tuple[Operand, ...]:
+        """The branch of an If whose condition is known; its names are the graph's own."""
+        wanted = "then_branch" if taken else "else_branch"
+        graph = next(a.g for a in node.attribute if a.name == wanted)
+        for tensor in graph.initializer:
+            self.values[tensor.name] = Constant(numpy_helper.to_array(tensor))
+        for inner in graph.node:
+            self.node(inner, final=False)
+        return tuple(self.values[o.name] for o in graph.output)
 
     def shape_of(self, node: onnx.NodeProto, operand: Operand | None) -> Constant | Missing:
         """Shape and Size are known, up to the number of windows."""
@@ -167,6 +181,9 @@ class _Walk:
         shape, drop = self.without_batch(name, value)
         if post in ("none", "sigmoid"):
             axis = -1
+        elif axis == drop:
+            reason, advice = MIXES_WINDOWS
+            raise ModelError(f"the {post} '{name}' {reason}", where=self.model.where, hint=advice)
         elif drop is not None and axis > drop:
             axis -= 1
         return Output(name, value.node, shape, post, axis)
@@ -177,8 +194,8 @@ class _Walk:
         if batch is not None and batch.axis == 0 and value.clean:
             return value.shape[1:], 0
         if self.build.windows == 1:
-            first = bool(value.shape) and value.shape[0] == 1 and batch is None
-            return (value.shape[1:], 0) if first else (value.shape, None)
+            # One window may be returned with or without its batch axis, wherever that went.
+            return (value.shape[1:], 0) if value.shape[:1] == (1,) else (value.shape, None)
         if batch is None:
             return value.shape, None
         raise ModelError(
@@ -186,6 +203,19 @@ class _Walk:
             where=self.model.where,
             hint="transpose or reshape it to [batch, ...] before it is returned",
         )
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    return (a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """What a node reads, its branches included."""
+    names = set(node.input)
+    for graph in _subgraphs(node):
+        names.update(name for inner in graph.node for name in _reads(inner))
+        names.update(o.name for o in graph.output)
+    return names
 
 
 def _sizes(node: onnx.NodeProto, full: tuple[int, ...]) -> object:
@@ -201,7 +231,7 @@ def _needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     kept = []
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
-            wanted.update(node.input)
+            wanted.update(_reads(node))
             kept.append(node)
     return kept[::-1]
 
@@ -211,14 +241,14 @@ def _final_names(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> set[str
     consumed_elsewhere: set[str] = set()
     for node in reversed(nodes):
         passive = node.op_type in PASSIVE and not consumed_elsewhere.intersection(node.output)
-        consumed_elsewhere.update(node.input[1:] if passive else node.input)
+        consumed_elsewhere.update(node.input[1:] if passive else _reads(node))
     names = {o for node in nodes for o in node.output if o}
     return names - consumed_elsewhere
 
 
 def _in_order(problems: list[Problem], model: OnnxModel) -> list[Problem]:
     place = {node_name(node): k for k, node in enumerate(model.proto.graph.node)}
-    return sorted(problems, key=lambda p: place[p.origin.names[0]])
+    return sorted(problems, key=lambda p: place.get(p.origin.names[0], len(place)))
 
 
 def _broken(graph: TensorGraph, conditions: list[Condition]) -> list[Problem]:

@@ -103,9 +103,9 @@ def unsqueeze(call: Call) -> Results:
     def shape(x: Value) -> tuple[Shape, int | None]:
         full = list(x.full_shape(call.windows))
         given = call.attribute("axes")
-        given = call.array(1, "list of axes") if given is None else given
-        rank = len(full) + np.size(given)
-        axes = sorted(call.axis(int(a), rank) for a in np.asarray(given).reshape(-1))
+        wanted = np.asarray(call.array(1, "list of axes") if given is None else given).reshape(-1)
+        rank = len(full) + len(wanted)
+        axes = sorted(call.axis(int(a), rank) for a in wanted)
         olds = [k for k in range(rank) if k not in axes]
         for axis in axes:
             full.insert(axis, 1)

@@ -52,7 +52,9 @@ def export_torch(
         # The exporter raises many kinds of errors; with a batch of 1 it may yet succeed.
         except Exception:
             program = _with_one_window(torch, module, tensors, options)
-        return _proto(program)
+        proto = _proto(program)
+    proto.graph.name = type(module).__name__
+    return proto
 
 
 def _with_one_window(

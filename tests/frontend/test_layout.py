@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 
 from eer.compiler.frontend import import_graph, load_onnx
 from eer.compiler.ir.tensor import Affine, TensorGraph
@@ -248,3 +250,27 @@ def test_windows_must_be_on_the_first_axis_of_an_output(sketch_type: Any) -> Non
         "error[model]: output 'transpose_0:0' does not have the windows of the batch on its first"
         " axis\n   at: sketch\n hint: transpose or reshape it to [batch, ...] before it is returned"
     )
+
+
+def test_a_branch_on_a_shape(same: Any, sketch_type: Any) -> None:
+    """An If whose condition is known is its branch, as the older exporter writes squeeze."""
+    then_node = helper.make_node("Squeeze", ["x0", "axis"], ["squeezed"], "squeeze")
+    else_node = helper.make_node("Identity", ["x0"], ["kept"], "keep")
+    untyped = [onnx.ValueInfoProto(name=n) for n in ("squeezed", "kept")]
+    for value in untyped:
+        value.type.tensor_type.elem_type = 1
+    sketch = sketch_type()
+    x = sketch.input("N", 1, 3)
+    sketch.weight(ints(1), "axis")
+    length = sketch("Gather", sketch("Shape", x), np.int64(1))
+    out = sketch(
+        "If",
+        sketch("Equal", length, np.int64(1)),
+        then_branch=helper.make_graph([then_node], "then", [], untyped[:1]),
+        else_branch=helper.make_graph([else_node], "else", [], untyped[1:]),
+    )
+    model = sketch.model([sketch("Neg", out)])
+    # ONNX's shape inference does not see through the branches.
+    result = helper.make_tensor_value_info(model.graph.output[0].name, 1, ["N", 3])
+    model.graph.output[0].CopyFrom(result)
+    assert same(model).outputs[0].shape == (3,)

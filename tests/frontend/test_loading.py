@@ -17,7 +17,9 @@ from eer.runtime.errors import DataError, EerError, FileError, ModelError
 def model(sketch_type: Any, *shape: int | str, opset: int = 18, **options: Any) -> onnx.ModelProto:
     sketch = sketch_type(opset)
     x = sketch.input(*shape, **options)
-    return sketch.model([sketch("MatMul", x, np.arange(12.0).reshape(4, 3))])
+    proto = sketch.model([sketch("MatMul", x, np.arange(12.0).reshape(4, 3))])
+    assert isinstance(proto, onnx.ModelProto)
+    return proto
 
 
 def failure(source: Any, kind: type[EerError] = ModelError) -> str:
@@ -31,7 +33,13 @@ def test_sources(tmp_path: Path, sketch_type: Any, form: str) -> None:
     proto = model(sketch_type, "N", 4)
     path = tmp_path / "emotion.onnx"
     onnx.save(proto, path)
-    source = {"path": path, "string": str(path), "bytes": path.read_bytes(), "proto": proto}[form]
+    forms: dict[str, Any] = {
+        "path": path,
+        "string": str(path),
+        "bytes": path.read_bytes(),
+        "proto": proto,
+    }
+    source = forms[form]
     loaded = load_onnx(source)
     assert loaded.name == ("emotion" if form in ("path", "string") else "sketch")
     assert loaded.opset == 18
