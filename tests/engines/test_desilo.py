@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from eer.runtime.engine import Evaluator, SecretKey
 from eer.runtime.engines import desilo_literal, open_engine
 from eer.runtime.engines.desilo_library import DesiloCall, check_versions, installed

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from eer.runtime.engine import Evaluator
 from eer.runtime.engines import open_engine
 from eer.runtime.engines.clear import ClearEngine, NoiseModel

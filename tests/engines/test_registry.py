@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from eer.runtime.engines import desilo_literal, engine_names, open_engine
 from eer.runtime.errors import ParameterError, UsageError
 from eer.runtime.params import CkksLiteral

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from eer.runtime.engines.frame import Frame, join_parts, open_frame, seal_frame
 from eer.runtime.engines.memfile import IN_MEMORY
 from eer.runtime.engines.seal import SealEngine

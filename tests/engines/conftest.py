@@ -1,0 +1,21 @@
+"""The rig of the conformance suite, for one engine after the other."""
+
+from __future__ import annotations
+
+import pytest
+
+from eer.runtime.engines import open_engine
+from eer.runtime.engines.desilo_library import installed
+from tests.engines.rig import CASES, STEPS, Rig
+
+
+@pytest.fixture(scope="module", params=list(CASES))
+def rig(request: pytest.FixtureRequest) -> Rig:
+    name: str = request.param
+    if name == "desilo" and not installed():
+        pytest.skip("needs desilofhe")
+    params, tolerance = CASES[name]
+    engine = open_engine(params, name)
+    key, data = engine.generate_keys(STEPS)
+    keys = engine.load_evaluation_keys(data, key.key_id, STEPS)
+    return Rig(engine, key, data, keys, engine.evaluator(keys), tolerance)

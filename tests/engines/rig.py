@@ -1,0 +1,65 @@
+"""One rig for every engine: keys for a few steps, and what the cases of the suite ask of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eer.runtime.engine import Engine, EvaluationKeys, Evaluator, SecretKey
+from eer.runtime.engines import desilo_literal
+from eer.runtime.params import CkksLiteral, CkksParams
+from eer.runtime.program import Vector
+
+STEPS = (1, 5, 64, -1, -300)
+TOP = 3
+
+SEAL = CkksLiteral("seal", 13, (40.0, 30.0, 30.0, 30.0), (50.0,), 30.0).check()
+DESILO = desilo_literal(TOP).check()
+CASES: dict[str, tuple[CkksParams, float]] = {
+    "clear": (SEAL, 1e-12),
+    "dry": (SEAL, 0.0),
+    "seal": (SEAL, 2e-4),
+    "desilo": (DESILO, 1e-5),
+}
+"""Engine -> parameters, and the largest error allowed on values of size 1 in these short chains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """An engine with keys for STEPS."""
+
+    engine: Engine
+    key: SecretKey
+    key_bytes: bytes
+    keys: EvaluationKeys
+    evaluator: Evaluator
+    tolerance: float
+
+    @property
+    def scale(self) -> float:
+        return float(2.0**self.engine.params.log_scale)
+
+    def vector(self, seed: int) -> Vector:
+        return np.random.default_rng(seed).uniform(-1, 1, self.engine.slots)
+
+    def encrypt(self, values: Vector, level: int) -> Any:
+        return self.engine.encrypt(self.key, values, level, self.scale)
+
+    def plain(self, values: Vector, a: Any, scale: float | None = None) -> Any:
+        ev = self.evaluator
+        return ev.prepare_plain(values, ev.level(a), self.scale if scale is None else scale)
+
+    def expect(self, a: Any, level: int, wanted: Vector) -> None:
+        assert self.evaluator.level(a) == level
+        if self.engine.capabilities.values:
+            got = self.engine.decrypt(self.key, a)
+            assert got.shape == wanted.shape
+            assert got.dtype == np.float64
+            assert np.abs(got - wanted).max() <= self.tolerance
+
+    def needs(self, capability: str) -> None:
+        if not getattr(self.engine.capabilities, capability):
+            pytest.skip(f"needs {capability}")
