@@ -70,12 +70,15 @@ def plan_polynomial(polynomial: Polynomial) -> PolyPlan:
     draft = _linear(coefficients) if degree <= 1 else _best(coefficients)
     growth, condition = probe(draft.steps, draft.pre_scale, draft.pre_shift, draft.post_scale)
     pre_scale = draft.pre_scale[inverse] / polynomial.radius
+    # A shift that is rounding of zero would keep products from reading the core directly.
+    rounding = np.abs(draft.post_shift) <= NEGLIGIBLE * np.abs(coefficients).sum(axis=0)
+    post_shift = np.where(rounding, 0.0, draft.post_shift)
     plan = PolyPlan(
         degree,
         pre_scale,
         draft.pre_shift[inverse] - pre_scale * polynomial.center,
         draft.post_scale[inverse],
-        draft.post_shift[inverse],
+        post_shift[inverse],
         tuple(_spread(step, inverse) for step in draft.steps),
         float(growth.max()),
         float(condition.max()),

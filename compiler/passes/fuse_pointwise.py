@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..ir.tensor import Affine, Elementwise, Node, Origin, Polynomial, Product, TensorGraph, Vector
+from ..ir.tensor import (
+    Affine,
+    Elementwise,
+    Node,
+    Origin,
+    Polynomial,
+    Product,
+    TensorGraph,
+    Vector,
+)
 from .affine_forms import is_diagonal, value_of
 from .known_functions import function_name
 
@@ -151,6 +160,10 @@ class _Fuser:
         for node in nodes.values():
             origin = origin | node.origin
         exact = not any(isinstance(n.op, Elementwise) for n in nodes.values())
+        grown = exact and any(isinstance(n.op, Product) for n in nodes.values())
+        if grown and not isinstance(self.nodes[cone.base].op, Affine):
+            # A polynomial scales its argument: a level, where no Affine takes that up.
+            return None
         op = _polynomial(cone, nodes) if exact else _elementwise(cone, nodes)
         return None if op is None else Node(op, (cone.base,), top.shape, origin)
 

@@ -169,25 +169,36 @@ def test_constants_fold() -> None:
 
 def test_square_and_its_chains_become_polynomials() -> None:
     draft = Draft(3)
-    square = draft.add(Product(), 0, 0)
-    cube = draft.add(Product(), square, 0)
-    draft.add(Product(), cube, 0)
+    h = draft.affine(np.ones((3, 3)), 0)
+    square = draft.add(Product(), h, h)
+    cube = draft.add(Product(), square, h)
+    draft.add(Product(), cube, h)
     merged = merge_affine(draft.graph())
-    assert ops(merged) == ["Input", "Polynomial"]
-    op = merged.nodes[1].op
+    assert ops(merged) == ["Input", "Affine", "Polynomial"]
+    op = merged.nodes[2].op
     assert isinstance(op, Polynomial)
     assert op.degree == 4
     assert_same(draft.graph(), merged)
 
 
+def test_a_square_of_the_input_stays_a_product() -> None:
+    """As a polynomial it would scale its argument first, at the cost of a level."""
+    draft = Draft(3)
+    square = draft.add(Product(), 0, 0)
+    draft.affine(np.ones((2, 3)), square)
+    merged = merge_affine(draft.graph())
+    assert ops(merged) == ["Input", "Product", "Affine"]
+
+
 def test_a_product_of_too_high_degree_stays() -> None:
     draft = Draft(2)
-    square = draft.add(Product(), 0, 0)
+    h = draft.affine(np.ones((2, 2)), 0)
+    square = draft.add(Product(), h, h)
     fourth = draft.add(Product(), square, square)
     eighth = draft.add(Product(), fourth, fourth)
-    draft.add(Product(), eighth, 0)
+    draft.add(Product(), eighth, h)
     merged = merge_affine(draft.graph())
-    assert ops(merged) == ["Input", *["Polynomial"] * 3, "Product"]
+    assert ops(merged) == ["Input", "Affine", "Polynomial", *["Product"] * 3]
     assert_same(draft.graph(), merged)
 
 
