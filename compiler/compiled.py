@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from eer.runtime.bundle import save_model
+from eer.runtime.bundle import Bundle, model_to_bytes
 from eer.runtime.fields import Json
+from eer.runtime.files import NewFile, write_files
 from eer.runtime.inputs import check_inputs
 from eer.runtime.model import ClientModel, ServerModel
 
@@ -18,6 +20,7 @@ from .agreement import post_process
 from .backend.simulate import simulate
 from .ir import interpret
 from .ir.tensor import TensorGraph, Vector
+from .report import TIMINGS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +36,23 @@ class CompiledModel:
     graph: TensorGraph
     onnx: bytes
 
-    def save(self, path: str | Path) -> None:
-        """Write `model.eer`, whole or not at all."""
-        save_model(path, self.client, self.server, self.report, self.onnx)
+    def save(self, path: str | Path, report: str | Path | None = None) -> None:
+        """Write `model.eer` and, where asked for, the report as JSON: both whole or neither."""
+        files = [NewFile(Path(path), self.to_bytes())]
+        if report is not None:
+            text = json.dumps(self.report, indent=1, allow_nan=False) + "\n"
+            files.append(NewFile(Path(report), text.encode()))
+        write_files(files)
+
+    def to_bytes(self) -> bytes:
+        """The content of `model.eer`: the same for the same input, so its report has no timings."""
+        bundle = self.bundle()
+        return model_to_bytes(bundle.client, bundle.server, bundle.report, bundle.onnx)
+
+    def bundle(self) -> Bundle:
+        """What `load_model` would read back from the file."""
+        report = {k: v for k, v in self.report.items() if k != TIMINGS}
+        return Bundle(self.client, self.server, report, self.onnx)
 
     def plaintext(self, inputs: Mapping[str, Any] | Any) -> dict[str, Vector]:
         """Outputs of the polynomial model by name [windows, ...]: the tensor interpreter."""

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
+from typing import Literal, get_args
 
-from eer.runtime.errors import UsageError
+from eer.runtime.errors import ParameterError, UsageError
 from eer.runtime.params import SECURITY_BITS
+
+ENGINES = ("seal", "desilo")
+"""Engines that programs are compiled for; the others run what was compiled for one of these."""
+
+Effort = Literal["low", "normal", "high"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +26,11 @@ class Options:
     degrees        polynomial degree by ONNX node name, instead of the search
     input_range    (low, high) assumed for every input element where there is no calibration data
     margin         the calibrated interval of an activation is widened by this share on each side
-    engine         "seal" or "desilo"
+    engine         "seal" or "desilo" (which also serves "desilo-gpu")
     batch          windows that share one ciphertext, a power of two
+    security       bits of security; there is no other choice than 128
     labels         class names, for the client's answers
+    effort         how hard to look for a fast program: "low", "normal" or "high"
     dump_ir        folder for the IR after every pass
     """
 
@@ -34,15 +43,47 @@ class Options:
     batch: int = 1
     security: int = SECURITY_BITS
     labels: tuple[str, ...] = ()
+    effort: Effort = "normal"
     dump_ir: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise UsageError(
+                f"nothing is compiled for engine {self.engine!r}",
+                hint=f"use one of: {', '.join(ENGINES)} (desilo-gpu runs what is compiled for "
+                "desilo; clear and dry run everything)",
+            )
+        if self.security != SECURITY_BITS:
+            raise ParameterError(
+                f"{self.security}-bit security was asked for; eer compiles for {SECURITY_BITS} "
+                "bits only",
+                hint=f"leave the security option out, or set it to {SECURITY_BITS}",
+            )
         if not 0 <= self.tolerance < 1:
-            raise UsageError(f"tolerance must be in [0, 1), got {self.tolerance}")
+            raise UsageError(
+                f"the tolerance is {self.tolerance}",
+                hint="it is a share of windows, at least 0 and below 1: 0.01 admits one in 100",
+            )
         low, high = self.input_range
-        if not low < high:
-            raise UsageError(f"input range must be low < high, got {low}, {high}")
+        if not (isfinite(low) and isfinite(high) and low < high):
+            raise UsageError(
+                f"the input range is {low} to {high}", hint="give low < high, for example -3,3"
+            )
         if self.batch < 1 or self.batch & (self.batch - 1):
-            raise UsageError(f"the batch must be a power of two, got {self.batch}")
-        if self.margin < 0:
-            raise UsageError(f"margin must not be negative, got {self.margin}")
+            raise UsageError(
+                f"the batch is {self.batch}", hint="use a power of two: 1, 2, 4, 8, ..."
+            )
+        if not (isfinite(self.margin) and self.margin >= 0):
+            raise UsageError(
+                f"the margin is {self.margin}",
+                hint="it is a share of an interval's width, 0 or more",
+            )
+        if self.effort not in get_args(Effort):
+            raise UsageError(
+                f"the effort is {self.effort!r}", hint=f"use {', '.join(get_args(Effort))}"
+            )
+        if len(set(self.labels)) < len(self.labels) or not all(self.labels):
+            raise UsageError(
+                f"two labels are the same, or one is empty: {', '.join(map(repr, self.labels))}",
+                hint="name every class once, in the order of the model's outputs",
+            )

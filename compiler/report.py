@@ -1,9 +1,14 @@
-"""The report of a compilation, as one JSON object."""
+"""The report of a compilation, as one JSON object.
+
+Everything but "compile_seconds" follows from the model, the data and the options alone: the same
+input gives the same report.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,19 +17,26 @@ from eer.runtime.engines.dry import DryEngine
 from eer.runtime.executor import Executor
 from eer.runtime.fields import Json
 from eer.runtime.model import ClientModel, ServerModel
+from eer.runtime.params import MAX_LOG_QP_128
 from eer.runtime.program import infer_levels
 
 from .agreement import compare, post_process
 from .backend.levels import levels_used
 from .backend.lower import Lowered
+from .backend.simulate import simulate
 from .cost import CostModel
 from .ir import interpret
 from .ir.tensor import Affine, Core, TensorGraph, Vector
 from .options import Options
 from .passes.activations import ActivationReport
 from .passes.calibrate import Ranges
+from .sizes import sizes_json
 
-BYTES_PER_PRIME = 8
+FORMAT = 1
+"""Raised whenever a field changes its meaning or goes away."""
+
+TIMINGS = "compile_seconds"
+"""The only field that differs between two compilations of the same input."""
 
 
 def build_report(
@@ -33,42 +45,101 @@ def build_report(
     scheduled: TensorGraph,
     lowered: Lowered,
     ranges: Ranges,
+    sample: Mapping[str, Vector],
     activations: ActivationReport,
+    polynomials: list[Json],
     reference: Mapping[str, Vector],
     options: Options,
-    seconds: Callable[[], float],
-    stages: Mapping[str, float],
+    seconds: Callable[[], Mapping[str, float]],
 ) -> Json:
-    """Everything that a user may want to know, measured where it can be."""
+    """Everything that a user may want to know, measured where it can be.
+
+    `sample` has the windows that `lowered.noisy` was simulated on, `reference` what onnxruntime
+    says of all calibration windows.
+    """
     client, server = lowered.client, lowered.server
-    rows = ranges.rows
-    approximate = post_process(interpret.outputs(polynomial, rows), client.outputs, ranges.count)
-    noisy = lowered.noisy.outputs
-    windows = len(next(iter(noisy.values())))
-    picked = np.linspace(0, ranges.count - 1, windows).astype(int)
-    exact = {n: v[picked] for n, v in approximate.items()}
-    report = {
+    warnings = dict.fromkeys((*ranges.warnings, *activations.warnings))
+    return {
+        "format": FORMAT,
+        "eer_version": version("eer"),
         "model": client.name,
         "model_id": client.model_id,
         "engine": client.params.engine,
-        "accuracy": {
-            "calibrated": ranges.calibrated,
-            "polynomials": compare(reference, approximate, client.outputs).to_json(),
-            "noise": compare(
-                exact, post_process(noisy, client.outputs, windows), client.outputs
-            ).to_json(),
-        },
-        "activations": _plain(asdict(activations)),
+        "inputs": [
+            {"name": s.name, "shape": list(s.shape), "ciphertexts": len(s.packing)}
+            for s in client.inputs
+        ],
+        "outputs": [
+            {"name": o.name, "shape": list(o.shape), "post": o.post, "labels": list(o.labels)}
+            for o in client.outputs
+        ],
+        "accuracy": _accuracy(polynomial, lowered, ranges, sample, reference),
+        "activations": _activations(activations),
+        "polynomials": polynomials,
         "parameters": parameters_json(client),
         "layers": _layers(scheduled, lowered),
         "program": _program(server, client),
         "sizes": sizes_json(client),
         "predicted_ms": lowered.plan.milliseconds,
-        "warnings": [*ranges.warnings, *getattr(activations, "warnings", ())],
-        "options": _plain(asdict(options)),
-        "compile_seconds": {**stages, "total": seconds()},
+        "warnings": list(warnings),
+        "options": _options(options),
+        TIMINGS: dict(seconds()),
     }
-    return report
+
+
+def _accuracy(
+    polynomial: TensorGraph,
+    lowered: Lowered,
+    ranges: Ranges,
+    sample: Mapping[str, Vector],
+    reference: Mapping[str, Vector],
+) -> Json:
+    """Each step from onnxruntime to the engine on its own, then all of them together.
+
+    The polynomials are judged on all calibration windows, what comes after on the sample.
+    """
+    client, specs = lowered.client, lowered.client.outputs
+    windows = len(next(iter(sample.values())))
+    picked = sample_rows(ranges.count, windows)
+    approximate = post_process(interpret.outputs(polynomial, ranges.rows), specs, ranges.count)
+    slots = post_process(simulate(client, lowered.server.program, sample).outputs, specs, windows)
+    noisy = post_process(lowered.noisy.outputs, specs, windows)
+    exact = {name: values[picked] for name, values in approximate.items()}
+    original = {name: values[picked] for name, values in reference.items()}
+    return {
+        "calibrated": ranges.calibrated,
+        "polynomials": compare(reference, approximate, specs).to_json(),
+        "layouts": compare(exact, slots, specs).to_json(),
+        "noise": compare(slots, noisy, specs).to_json(),
+        "total": compare(original, noisy, specs).to_json(),
+    }
+
+
+def sample_rows(count: int, windows: int) -> Any:
+    """Row numbers of `windows` of `count` rows, spread evenly."""
+    return np.linspace(0, count - 1, windows).astype(int)
+
+
+def _activations(report: ActivationReport) -> Json:
+    fits = [
+        {
+            "name": fit.name,
+            "source": fit.origin.source,
+            **{k: v for k, v in asdict(fit).items() if k != "origin"},
+        }
+        for fit in report.fits
+    ]
+    whole = {k: v for k, v in asdict(report).items() if k not in ("fits", "warnings")}
+    found = _plain({"fits": fits, **whole, "within_tolerance": report.within_tolerance})
+    assert isinstance(found, dict)
+    return found
+
+
+def _options(options: Options) -> Json:
+    """All but where the IR was written: that says nothing of the result."""
+    found = _plain({k: v for k, v in asdict(options).items() if k != "dump_ir"})
+    assert isinstance(found, dict)
+    return found
 
 
 def parameters_json(client: ClientModel) -> Json:
@@ -81,22 +152,9 @@ def parameters_json(client: ClientModel) -> Json:
         "log_q": list(params.log_q),
         "log_p": list(params.log_p),
         "log_qp": params.log_qp,
+        "log_qp_limit": MAX_LOG_QP_128[params.log_n],
         "security_bits": params.security_bits,
         "batch": client.batch,
-    }
-
-
-def sizes_json(client: ClientModel) -> Json:
-    """Bytes, uncompressed, of what is sent; seeded forms are about half of that."""
-    params = client.params
-    row = params.ring_dimension * BYTES_PER_PRIME
-    digits = len(params.log_q)
-    switch = 2 * digits * (digits + len(params.log_p)) * row
-    return {
-        "input_ciphertexts": len(client.input_levels),
-        "upload_bytes": sum((level + 1) * row for level in client.input_levels),
-        "galois_keys": len(client.rotations),
-        "evaluation_key_bytes": (len(client.rotations) + 1) * switch // 2,
     }
 
 
@@ -156,18 +214,22 @@ def _layers(graph: TensorGraph, lowered: Lowered) -> list[Json]:
                 "predicted_ms": a.milliseconds,
             }
         else:
-            products = node.op.plan.products if isinstance(node.op, Core) else 1
-            plains = node.op.plan.plain_products if isinstance(node.op, Core) else 0
             ciphers = plan.layouts[number].ciphers
-            each = cost.multiply(level + 1) + cost.relinearise(level + 1) + cost.rescale(level + 1)
+            one = node.op.plan if isinstance(node.op, Core) else None
+            products, plains = (one.products, one.plain_products) if one else (1, 0)
+            each = (
+                products * (cost.multiply(level + 1) + cost.relinearise(level + 1))
+                + levels_used(node) * cost.rescale(level + 1)
+                + plains * cost.multiply_plain(level + 1)
+            )
             entry |= {
-                "kind": "activation" if isinstance(node.op, Core) else "product",
-                "method": f"degree {node.op.plan.degree}" if isinstance(node.op, Core) else "",
+                "kind": "activation" if one else "product",
+                "method": f"degree {one.degree}" if one else "",
                 "input_ciphertexts": 0,
                 "rotations": 0,
                 "plain_products": plains * ciphers,
                 "cipher_products": products * ciphers,
-                "predicted_ms": products * ciphers * each,
+                "predicted_ms": ciphers * each,
             }
         layers.append(entry)
     return layers

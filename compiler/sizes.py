@@ -1,0 +1,76 @@
+"""Bytes of keys and messages, predicted from the parameters as each engine writes them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eer.runtime.fields import Json
+from eer.runtime.model import ClientModel
+from eer.runtime.params import CkksParams
+
+_WORD = 8
+"""Bytes of one residue before compression."""
+
+
+def sizes_json(client: ClientModel) -> Json:
+    """Bytes of what one client sends: its evaluation keys once, and one message of windows.
+
+    Exact for DESILO FHE but for headers; within a tenth for SEAL, whose files carry seeds and are
+    compressed.
+    """
+    params = client.params
+    seal = params.engine == "seal"
+    one_rotation, relinearisation = _seal_keys(params) if seal else _desilo_keys(params)
+    fresh = _seal_fresh if seal else _desilo_cipher
+    return {
+        "input_ciphertexts": len(client.input_levels),
+        "upload_bytes": round(sum(fresh(params, level) for level in client.input_levels)),
+        "galois_keys": len(client.rotations),
+        "evaluation_key_bytes": round(len(client.rotations) * one_rotation + relinearisation),
+    }
+
+
+def _seal_keys(params: CkksParams) -> tuple[float, float]:
+    """One half of a pair of polynomials over all primes, for each prime of Q; the other is a seed.
+
+    Galois and relinearisation keys are alike.
+    """
+    sizes = (*params.log_q, *params.log_p)
+    one = len(params.log_q) * sum(_compressed(params, bits) for bits in sizes)
+    return one, one
+
+
+def _seal_fresh(params: CkksParams, level: int) -> float:
+    return sum(_compressed(params, bits) for bits in params.log_q[: level + 1])
+
+
+def _compressed(params: CkksParams, log_prime: float) -> float:
+    """Bytes of N residues in 64-bit words after an entropy coder that looks at single bytes."""
+    full, rest = divmod(round(log_prime), 8)
+    share = np.full(256, full / _WORD / 256)
+    share[: 1 << rest] += (1 if rest else 0) / _WORD / (1 << rest)
+    share[0] += (_WORD - full - (1 if rest else 0)) / _WORD
+    seen = share[share > 0]
+    bits_a_byte = float(-(seen * np.log2(seen)).sum())
+    return params.ring_dimension * _WORD * bits_a_byte / 8
+
+
+def _desilo_keys(params: CkksParams) -> tuple[float, float]:
+    """A Galois key at the highest level that can rotate, a relinearisation key one below the top.
+
+    Each has a pair of polynomials for every digit, as wide as the special primes are many.
+    """
+    special = sum(bits > 50 for bits in params.log_p)
+    shared = special == len(params.log_p)
+    top = params.max_level
+
+    def key(level: int) -> float:
+        primes = level + 2
+        digits = -(-primes // special)
+        return 2.0 * digits * (primes + special) * _WORD * params.ring_dimension
+
+    return key(top - 1 if shared else top), key(top - 1) if top else 0.0
+
+
+def _desilo_cipher(params: CkksParams, level: int) -> float:
+    return 2.0 * (level + 2) * _WORD * params.ring_dimension

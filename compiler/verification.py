@@ -1,0 +1,339 @@
+"""Verification: a compiled model on real data, encrypted, held against the original."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+from eer.runtime.arrays import read_arrays
+from eer.runtime.bundle import Bundle, load_model
+from eer.runtime.client import Client
+from eer.runtime.engine import Engine
+from eer.runtime.engines import open_engine
+from eer.runtime.errors import ArtifactError, DataError, EerWarning, UsageError
+from eer.runtime.fields import Json
+from eer.runtime.inputs import check_inputs
+from eer.runtime.model import ClientModel
+from eer.runtime.server import Server
+
+from .agreement import Agreement, compare, post_process
+from .backend.simulate import simulate
+from .compiled import CompiledModel
+from .frontend import OnnxModel, Reference, load_onnx
+from .ir import interpret
+from .ir.tensor import Vector
+from .labels import Accuracy, Truth, read_labels
+from .recorded import rebuild
+
+FEWEST_TIMED = 3
+"""Messages that the latency is a median of, where the data does not take as many."""
+
+STAGES = ("encrypt", "run", "decrypt")
+
+Progress = Callable[[int, int], None]
+"""Called with the windows done and the windows in all."""
+
+
+class VerifyWarning(EerWarning):
+    """Something about the data makes a verification say less than it seems to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds from one window to its decrypted answer: medians over messages.
+
+    A message with one window takes as long as a full one. `cpu` counts all threads.
+    """
+
+    wall: Mapping[str, float]
+    cpu: Mapping[str, float]
+
+    @property
+    def milliseconds(self) -> float:
+        return self.wall["total"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """What an encrypted run over a data set showed.
+
+    total           the original in onnxruntime against the decrypted answers
+    approximation   the original against the polynomial model
+    packing         the polynomial model against the compiled program in exact slots, None where
+                    model.eer does not tell the polynomial model apart from the program
+    noise           the compiled program in exact slots against the decrypted answers
+    windows_per_second  in full messages, encryption and decryption included
+    refused         windows that a client would refuse as outside the calibrated range
+    log_qp          as read back from the engine
+    outputs         decrypted answers by name [windows, ...]
+    """
+
+    model: str
+    model_id: str
+    engine: str
+    engine_version: str
+    ring_dimension: int
+    log_qp: float
+    security_bits: int
+    batch: int
+    windows: int
+    total: Agreement
+    approximation: Agreement
+    packing: Agreement | None
+    noise: Agreement
+    latency: Latency
+    windows_per_second: float
+    keygen_seconds: float
+    bytes: Mapping[str, int]
+    refused: int
+    accuracy: Accuracy | None
+    outputs: Mapping[str, Vector] = field(repr=False)
+
+    def to_json(self) -> Json:
+        """One flat object of what scripts ask for first, and objects for each step."""
+        total = self.total.to_json()
+        return {
+            "model": self.model,
+            "model_id": self.model_id,
+            "windows": self.windows,
+            "agreement": total["agreement"],
+            "class_flips": total["class_flips"],
+            "max_error": total["max_error"],
+            "precision_bits": total["precision_bits"],
+            "latency_ms": self.latency.milliseconds,
+            "cpu_ms": self.latency.cpu["total"],
+            "engine": self.engine,
+            "engine_version": self.engine_version,
+            "ring_dimension": self.ring_dimension,
+            "log_qp": self.log_qp,
+            "security_bits": self.security_bits,
+            "batch": self.batch,
+            "windows_per_second": self.windows_per_second,
+            "keygen_seconds": self.keygen_seconds,
+            "stages_ms": dict(self.latency.wall),
+            "stages_cpu_ms": dict(self.latency.cpu),
+            "approximation": self.approximation.to_json(),
+            "packing": None if self.packing is None else self.packing.to_json(),
+            "noise": self.noise.to_json(),
+            "bytes": dict(self.bytes),
+            "refused_windows": self.refused,
+            "accuracy": None if self.accuracy is None else self.accuracy.to_json(),
+        }
+
+
+def verify(
+    model: Bundle | CompiledModel | str | Path,
+    data: Any,
+    engine: str | None = None,
+    windows: int | None = None,
+    *,
+    labels: Any = None,
+    progress: Progress = lambda done, total: None,
+) -> Verification:
+    """Run a compiled model, encrypted, over `data` and compare it with the original at each step.
+
+    `data` is an array [windows, ...], a mapping of them by input name, or the path of a data file,
+    whose labels, if it has any, count as `labels`. `engine` defaults to the one that the model was
+    compiled for; `windows` takes as many of them only, spread evenly. A real client and a real
+    server run in this process, as many windows to a message as fit. Raises ArtifactError where
+    `model.eer` was saved without the original.
+    """
+    bundle = _bundle(model)
+    original = _original(bundle, model)
+    client = bundle.client
+    if isinstance(data, str | Path):
+        path = data
+        data = read_arrays(path, [s.name for s in client.inputs], [s.shape for s in client.inputs])
+        labels = read_labels(path) if labels is None else labels
+    flat = check_inputs(data, client.inputs, "off")
+    if labels is not None and len(labels) != len(flat[0]):
+        raise DataError(f"there are {len(labels)} labels for {len(flat[0])} windows")
+    picked = _picked(len(flat[0]), windows)
+    rows = {s.name: a[picked] for s, a in zip(client.inputs, flat, strict=True)}
+    truth = None if labels is None else _truth(np.asarray(labels)[picked], client)
+    opened = _open(client, engine)
+
+    count, specs = len(picked), client.outputs
+    shapes = {s.name: s.shape for s in client.inputs}
+    shaped = {n: a.reshape(count, *shapes[n]) for n, a in rows.items()}
+    reference = {n: np.asarray(v, np.float64) for n, v in Reference(original).run(shaped).items()}
+    slots = post_process(simulate(client, bundle.server.program, rows).outputs, specs, count)
+    graph = rebuild(original, bundle.report)
+    polynomial = slots
+    if graph is not None:
+        polynomial = post_process(interpret.outputs(graph, rows), specs, count)
+    run = _run(bundle, opened, shaped, progress)
+
+    encrypted = opened.capabilities.encrypted
+    return Verification(
+        model=client.name,
+        model_id=client.model_id,
+        engine=opened.name,
+        engine_version=opened.version,
+        ring_dimension=client.params.ring_dimension,
+        log_qp=opened.log_qp,
+        security_bits=client.params.security_bits if encrypted else 0,
+        batch=client.batch,
+        windows=count,
+        total=compare(reference, run.outputs, specs),
+        approximation=compare(reference, polynomial, specs),
+        packing=None if graph is None else compare(polynomial, slots, specs),
+        noise=compare(slots, run.outputs, specs),
+        latency=run.latency,
+        windows_per_second=run.windows_per_second,
+        keygen_seconds=run.keygen_seconds,
+        bytes=run.bytes,
+        refused=_refused(client, shaped),
+        accuracy=None
+        if truth is None
+        else Accuracy(truth.share(reference), truth.share(polynomial), truth.share(run.outputs)),
+        outputs=run.outputs,
+    )
+
+
+def _bundle(model: Bundle | CompiledModel | str | Path) -> Bundle:
+    match model:
+        case CompiledModel():
+            return model.bundle()
+        case Bundle():
+            return model
+        case _:
+            return load_model(model)
+
+
+def _original(bundle: Bundle, model: Bundle | CompiledModel | str | Path) -> OnnxModel:
+    if bundle.onnx is None:
+        raise ArtifactError(
+            "the model file does not hold the ONNX original, which verification compares with",
+            where=str(model) if isinstance(model, str | Path) else bundle.client.name,
+            hint="verify the model.eer that eer-compile wrote, not one that was saved without it",
+        )
+    return load_onnx(bundle.onnx)
+
+
+def _open(client: ClientModel, name: str | None) -> Engine:
+    engine = open_engine(client.params, name)
+    if not engine.capabilities.values:
+        raise UsageError(
+            f"the engine '{engine.name}' computes no values, so there is nothing to compare",
+            hint="use seal, desilo or clear; eer explain shows what dry counts",
+        )
+    return engine
+
+
+def _truth(labels: Any, client: ClientModel) -> Truth | None:
+    try:
+        return Truth.of(labels, client.outputs)
+    except DataError as problem:
+        warnings.warn(
+            f"labels were left out: {problem.reason} ({problem.hint})", VerifyWarning, stacklevel=3
+        )
+        return None
+
+
+def _picked(count: int, windows: int | None) -> Any:
+    if windows is not None and windows < 1:
+        raise UsageError(f"{windows} windows were asked for", hint="ask for one at least")
+    return np.linspace(0, count - 1, min(count, windows or count)).astype(int)
+
+
+def _refused(client: ClientModel, arrays: Mapping[str, Vector]) -> int:
+    """Windows outside the calibrated range, by the client's own rule."""
+    count = len(next(iter(arrays.values())))
+    refused = 0
+    for k in range(count):
+        try:
+            check_inputs({n: a[k : k + 1] for n, a in arrays.items()}, client.inputs)
+        except DataError:
+            refused += 1
+    if refused:
+        warnings.warn(
+            f"{refused} of {count} windows lie outside the calibrated range, where polynomials "
+            "are not to be trusted; a client would refuse them",
+            VerifyWarning,
+            stacklevel=3,
+        )
+    return refused
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    outputs: dict[str, Vector]
+    latency: Latency
+    windows_per_second: float
+    keygen_seconds: float
+    bytes: dict[str, int]
+
+
+def _run(bundle: Bundle, engine: Engine, arrays: Mapping[str, Vector], progress: Progress) -> _Run:
+    """All windows through a client and a server, timed stage by stage."""
+    # Out of range or not: a verification wants to see what happens.
+    client = Client(bundle.client, engine, range_check="off")
+    start = perf_counter()
+    keys = client.generate_keys()
+    keygen = perf_counter() - start
+    server = Server(bundle.server, keys.evaluation, open_engine(bundle.server.params, engine.name))
+    messages: list[_Message] = []
+    count = len(next(iter(arrays.values())))
+    for part in _parts(arrays, client.batch):
+        messages.append(_message(client, server, part))
+        progress(min(len(messages) * client.batch, count), count)
+    one = {n: a[:1] for n, a in arrays.items()}
+    extra = FEWEST_TIMED + 1 - len(messages)
+    timed = messages + [_message(client, server, one) for _ in range(extra)]
+    # The first message warms up: the server encodes weights when they are first used.
+    latency = Latency(_medians([m.wall for m in timed[1:]]), _medians([m.cpu for m in timed[1:]]))
+    outputs = {
+        name: np.concatenate([np.asarray(m.outputs[name], np.float64) for m in messages])
+        for name in messages[0].outputs
+    }
+    sizes = {
+        "evaluation_keys": len(keys.evaluation),
+        "secret_key": len(keys.secret),
+        "question": messages[0].question,
+        "answer": messages[0].answer,
+    }
+    throughput = client.batch / (latency.milliseconds / 1e3)
+    return _Run(outputs, latency, throughput, keygen, sizes)
+
+
+def _parts(arrays: Mapping[str, Vector], size: int) -> Iterator[dict[str, Vector]]:
+    count = len(next(iter(arrays.values())))
+    for start in range(0, count, size):
+        yield {n: a[start : start + size] for n, a in arrays.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Message:
+    """One message's way: milliseconds of each stage, bytes, and the decrypted answer."""
+
+    wall: tuple[float, ...]
+    cpu: tuple[float, ...]
+    question: int
+    answer: int
+    outputs: Mapping[str, Any]
+
+
+def _message(client: Client, server: Server, part: Mapping[str, Vector]) -> _Message:
+    clocks = [(perf_counter(), process_time())]
+    question = client.encrypt(part)
+    clocks.append((perf_counter(), process_time()))
+    answer = server.run(question)
+    clocks.append((perf_counter(), process_time()))
+    prediction = client.decrypt(answer)
+    clocks.append((perf_counter(), process_time()))
+    wall, cpu = (tuple(1e3 * (b[k] - a[k]) for a, b in pairwise(clocks)) for k in range(2))
+    return _Message(wall, cpu, len(question), len(answer), prediction.outputs)
+
+
+def _medians(rows: Sequence[tuple[float, ...]]) -> dict[str, float]:
+    stages = {name: median(r[k] for r in rows) for k, name in enumerate(STAGES)}
+    return {**stages, "total": median(sum(r) for r in rows)}
