@@ -1,0 +1,62 @@
+"""Share intervals: elements with the same polynomial are given one interval to write it on.
+
+Promise: the same polynomials, to rounding; elements with one function get one center, one radius
+and one row of coefficients.
+Why: a polynomial's scaling moves into its neighbours' weights. Written on an interval of its own
+for every element, it would make different what was equal there, such as the weights of an average
+pool, whose equality saves most of its products (backend/prefold.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from ..ir.tensor import Polynomial, TensorGraph, Vector
+
+DIGITS = 9
+"""Significant digits to which values agree where polynomials count as the same."""
+
+
+def share_intervals(graph: TensorGraph) -> TensorGraph:
+    """The same graph with every Polynomial on common intervals."""
+    nodes = tuple(
+        replace(n, op=_shared(n.op)) if isinstance(n.op, Polynomial) else n for n in graph.nodes
+    )
+    return replace(graph, nodes=nodes)
+
+
+def _shared(polynomial: Polynomial) -> Polynomial:
+    low = float((polynomial.center - polynomial.radius).min())
+    high = float((polynomial.center + polynomial.radius).max())
+    points = chebyshev.chebpts1(2 * polynomial.degree + 1)
+    values = _values(polynomial, (low + high) / 2 + (high - low) / 2 * points)
+    size = np.abs(values).max(axis=0, initial=0.0)
+    size[size == 0] = 1.0
+    rounded = np.round(values / size, DIGITS)
+    keys = np.vstack([rounded, np.round(np.log2(size), DIGITS)])
+    _, group = np.unique(keys, axis=1, return_inverse=True)
+    group = group.reshape(-1)
+    coefficients = polynomial.chebyshev.copy()
+    center, radius = polynomial.center.copy(), polynomial.radius.copy()
+    nodes = chebyshev.chebpts1(polynomial.degree + 1)
+    for g in range(int(group.max()) + 1):
+        members = np.flatnonzero(group == g)
+        bottom = float((polynomial.center - polynomial.radius)[members].min())
+        top = float((polynomial.center + polynomial.radius)[members].max())
+        middle, half = (bottom + top) / 2, (top - bottom) / 2
+        # The element with the widest interval knows the polynomial best.
+        widest = members[np.argmax(polynomial.radius[members])]
+        at = _values(polynomial, middle + half * nodes)[:, widest]
+        shared = chebyshev.chebfit(nodes, at, polynomial.degree)
+        coefficients[:, members] = shared[:, None]
+        center[members], radius[members] = middle, half
+    return replace(polynomial, chebyshev=coefficients, center=center, radius=radius)
+
+
+def _values(polynomial: Polynomial, x: Vector) -> Vector:
+    """Values [points, n] at the points x."""
+    t = (x[:, None] - polynomial.center) / polynomial.radius
+    return np.asarray(chebyshev.chebval(t, polynomial.chebyshev, tensor=False))
