@@ -78,7 +78,7 @@ def _run(given: argparse.Namespace, console: Console) -> None:
     folder = None if given.synthetic else find_data(given.data, REPOSITORY)
     protocol = Protocol(
         task=TASKS[given.classes],
-        recipe=recipe_for(given.model, given.classes),
+        recipe=recipe_for(given.model),
         normalisation=given.normalise,
         seed=given.seed,
         engine=None if given.engine == "none" else given.engine,

@@ -69,4 +69,4 @@ def prepared(windows: Windows, normalisation: str, training: Mask) -> Windows:
     A subject's own statistics come from all of the subject's windows, meditation included where
     it is there; the training subjects' from the windows of `training` alone.
     """
-    return by_subject(windows) if normalisation == "subject" else by_training(windows, training)
+    return {"subject": by_subject, "training": by_training}[normalisation](windows, training)

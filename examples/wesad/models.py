@@ -10,7 +10,6 @@ ReLU, which is what makes such networks train as easily as ordinary ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -47,54 +46,37 @@ class FeatureMlp(nn.Module):
 
 
 class WindowCnn(nn.Module):
-    """Raw windows [w, channels, samples] -> scores [w, classes], in 5 levels.
+    """Raw windows [w, channels, samples] -> scores [w, classes].
 
-    Two strided convolutions with squares, then the mean over time: a square averaged over time is
-    a power, so the features that it learns are the energies of its filters.
+    Strided convolutions with squares, then the mean over time: a square averaged over time is a
+    power, so what the network learns are the energies of its filters. `hidden` (64,) is one
+    convolution and makes 3 levels, (16, 32) two and 5.
     """
 
     def __init__(
         self, channels: int, classes: int, hidden: Sequence[int], dropout: tuple[float, float]
     ) -> None:
         super().__init__()
-        first, second = hidden
         at_input, inside = dropout
-        self.layers = nn.Sequential(
-            nn.Dropout(at_input),
-            nn.Conv1d(channels, first, kernel_size=8, stride=4, padding=2),
-            _norm(first),
-            Square(),
-            nn.AvgPool1d(2),
-            nn.Conv1d(first, second, kernel_size=3, padding=1),
-            _norm(second),
-            Square(),
-            nn.AdaptiveAvgPool1d(1),
-            nn.Flatten(),
-            nn.Dropout(inside),
-            _head(second, classes, after_square=True),
-        )
+        # Whole channels are dropped: no answer should hang on one sensor.
+        layers: list[nn.Module] = [nn.Dropout1d(at_input)]
+        if len(hidden) == 1:
+            layers += _convolution(channels, hidden[0], kernel=16, stride=8)
+        else:
+            first, second = hidden
+            layers += _convolution(channels, first, kernel=8, stride=4)
+            layers += [nn.AvgPool1d(2), *_convolution(first, second, kernel=3, stride=1)]
+        layers += [nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Dropout(inside)]
+        self.layers = nn.Sequential(*layers, _head(hidden[-1], classes, after_square=True))
 
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.layers(x)
         return scores
 
 
-def export_onnx(model: nn.Module, example: Tensor, path: Path) -> Path:
-    """Write the model as ONNX, its batch axis left open, as PyTorch's exporter writes it today."""
-    model.eval()
-    batch = torch.export.Dim("batch")
-    torch.onnx.export(
-        model,
-        (example,),
-        str(path),
-        input_names=["window"],
-        output_names=["scores"],
-        dynamic_shapes=({0: batch},),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    return path
+def _convolution(channels: int, filters: int, *, kernel: int, stride: int) -> list[nn.Module]:
+    padding = (kernel - stride) // 2
+    return [nn.Conv1d(channels, filters, kernel, stride, padding), _norm(filters), Square()]
 
 
 def _norm(size: int) -> nn.BatchNorm1d:

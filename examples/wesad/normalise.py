@@ -16,18 +16,54 @@ LIMIT = 4.0
 """Values end at this many standard deviations: a bound that the encrypted model can rely on."""
 
 
-def by_subject(windows: Windows) -> Windows:
-    """Each subject's values standardised by that subject's own mean and deviation."""
+FLOOR = 0.05
+"""Share of a feature's median below which differences of a logarithm no longer count."""
+
+
+def by_subject(windows: Windows, training: Mask) -> Windows:
+    """Each subject's values standardised by that subject's own mean and deviation.
+
+    `training` only tells which features are never negative.
+    """
+    positive = _positive(windows, training)
     values = windows.values.copy()
     for subject in windows.subjects:
         own = windows.subject == subject
-        values[own] = _standardise(values[own], values[own])
+        values[own] = _scaled(values[own], values[own], positive)
     return windows.with_values(values)
 
 
 def by_training(windows: Windows, training: Mask) -> Windows:
     """All values standardised by the mean and deviation of the training windows."""
-    return windows.with_values(_standardise(windows.values, windows.values[training]))
+    positive = _positive(windows, training)
+    return windows.with_values(_scaled(windows.values, windows.values[training], positive))
+
+
+def _positive(windows: Windows, training: Mask) -> Mask:
+    """Features that are never negative: sizes, counts, powers, most of them with a long tail.
+
+    Channels of raw windows are left as they are (see channels.py).
+    """
+    if windows.values.ndim > 2:
+        return np.zeros(len(windows.names), dtype=bool)
+    return np.asarray((windows.values[training] >= 0).all(axis=0))
+
+
+def _scaled(values: Signal, reference: Signal, positive: Mask) -> Signal:
+    """Logarithms of the positive features, then standardised; constants from `reference`."""
+    if positive.any():
+        middle = np.median(reference[:, positive], axis=0)
+        values, reference = (
+            _logarithm(values, positive, middle),
+            _logarithm(reference, positive, middle),
+        )
+    return _standardise(values, reference)
+
+
+def _logarithm(values: Signal, positive: Mask, middle: Signal) -> Signal:
+    result = values.copy()
+    result[:, positive] = np.log(np.clip(values[:, positive], 0, None) + FLOOR * middle + 1e-9)
+    return result
 
 
 def _standardise(values: Signal, reference: Signal) -> Signal:

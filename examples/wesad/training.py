@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +47,12 @@ def train(recipe: Recipe, values: Signal, classes: Codes, count: int, seed: int)
     The same arguments give the same network. Windows are drawn without replacement in each epoch;
     the learning rate rises and falls once (one cycle).
     """
-    torch.manual_seed(seed)
+    with _one_thread(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return _train(recipe, values, classes, count)
+
+
+def _train(recipe: Recipe, values: Signal, classes: Codes, count: int) -> nn.Module:
     x = torch.as_tensor(values, dtype=torch.float32)
     y = torch.as_tensor(classes)
     model = recipe.build(x.shape[1], count)
@@ -79,6 +86,17 @@ def scores(model: nn.Module, values: Signal) -> NDArray[np.float32]:
     with torch.no_grad():
         out: Tensor = model(torch.as_tensor(values, dtype=torch.float32))
     return out.numpy()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Networks this small are slower on several threads, and repeat exactly on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Escapes(list[Tensor]):

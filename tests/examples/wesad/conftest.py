@@ -1,20 +1,16 @@
-"""What the example's tests share: the example on the import path, and data, real or made up."""
+"""What the example's tests share: data, real or made up."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
-# The examples are no part of the installed distribution: they are imported from the clone.
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
+from examples.wesad.archive import find_data
+from examples.wesad.recording import Recording
+from examples.wesad.synthetic import synthetic_recordings
 
-from examples.wesad.archive import find_data  # noqa: E402
-from examples.wesad.recording import Recording  # noqa: E402
-from examples.wesad.synthetic import synthetic_recordings  # noqa: E402
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eer.runtime.errors import DataError, FileError
 
+from eer.runtime.errors import DataError, FileError
 from examples.wesad.archive import find_data, load_recording, recording_files
 from examples.wesad.recording import Recording
 from examples.wesad.synthetic import write_archive, write_npz

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from eer.runtime.errors import DataError
 
+from eer.runtime.errors import DataError
 from examples.wesad.channels import CHANNELS, RATE, heart_rate, raw_windows
 from examples.wesad.chest_features import chest_wrist_features
 from examples.wesad.features import beat_intervals, heart, slope, wrist_features
@@ -47,7 +47,7 @@ def recording(
         bvp=60 * pulse_wave(bpm + swing * np.sin(2 * np.pi * 0.25 * time))
         + rng.normal(0, 1, 16 * n),
         eda=eda,
-        temp=33.0 + warming * np.arange(n),
+        temp=33.0 + warming * np.arange(n, dtype=np.float64),
         acc=np.tile([0.0, 0.6, 0.8], (n, 1)),
         label=np.repeat(np.array([BASELINE, STRESS], dtype=np.int8), n // 2),
         chest=chest,

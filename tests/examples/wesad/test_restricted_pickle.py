@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eer.runtime.errors import DataError, FileError
 from numpy.typing import NDArray
 
+from eer.runtime.errors import DataError, FileError
 from examples.wesad.restricted_pickle import read_pickle
 
 
