@@ -31,6 +31,8 @@ class Capabilities:
     """Ciphertexts hold values at all (false for `dry`)."""
     exact_scale: bool
     """Scales are chosen by us for each value (false where the library fixes them)."""
+    lazy_rescale: bool
+    """A product's rescale can be put off (false where the library decides when to rescale)."""
     hoisting: bool
     """`rotate_many` is cheaper than as many rotations."""
     process_wide_lock: bool
@@ -68,11 +70,14 @@ class Evaluator(Protocol):
     def negate(self, a: Cipher) -> Cipher: ...
     def add_plain(self, a: Cipher, p: Plain) -> Cipher: ...
 
-    def dot_plain(self, cts: Sequence[Cipher], pts: Sequence[Plain]) -> Cipher:
-        """Sum of products, one rescale."""
+    def dot_plain(
+        self, cts: Sequence[Cipher], pts: Sequence[Plain], rescale: bool = True
+    ) -> Cipher:
+        """Sum of products; one rescale, unless it is put off (Capabilities.lazy_rescale)."""
 
-    def dot_cipher(self, pairs: Sequence[tuple[Cipher, Cipher]]) -> Cipher:
-        """Sum of products (a square where both are one object), one relinearisation and rescale."""
+    def dot_cipher(self, pairs: Sequence[tuple[Cipher, Cipher]], rescale: bool = True) -> Cipher:
+        """Sum of products (a square where both are one object), relinearised; one rescale,
+        unless it is put off (Capabilities.lazy_rescale)."""
 
     def level_down(self, a: Cipher, level: int) -> Cipher: ...
     def level(self, a: Cipher) -> int: ...

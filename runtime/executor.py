@@ -135,9 +135,10 @@ class Executor:
                 return [ev.negate(values[src])]
             case AddPlain(src, _):
                 return [ev.add_plain(values[src], self._plains[number][0])]
-            case DotPlain(srcs, _):
-                return [ev.dot_plain([values[s] for s in srcs], self._plains[number])]
-            case DotCipher(pairs):
-                return [ev.dot_cipher([(values[a], values[b]) for a, b in pairs])]
+            case DotPlain(srcs=srcs, rescale=rescale):
+                terms = [values[s] for s in srcs]
+                return [ev.dot_plain(terms, self._plains[number], rescale)]
+            case DotCipher(pairs, rescale):
+                return [ev.dot_cipher([(values[a], values[b]) for a, b in pairs], rescale)]
             case LevelDown(src, level):
                 return [ev.level_down(values[src], level)]

@@ -58,20 +58,27 @@ class AddPlain:
 
 @dataclass(frozen=True, slots=True)
 class DotPlain:
-    """Sum over k of srcs[k] * plains[k], slot-wise, with one rescale at the end: one level down."""
+    """Sum over k of srcs[k] * plains[k], slot-wise; with `rescale` one rescale: one level down.
+
+    The result may have any scale, since its plaintexts can be encoded at any; `log_scale` is log2
+    of the one wanted, or None for the nominal scale.
+    """
 
     srcs: tuple[int, ...]
     plains: tuple[int, ...]
+    rescale: bool = True
+    log_scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DotCipher:
-    """Sum over k of a_k * b_k, slot-wise, one relinearisation and one rescale: one level down.
+    """Sum over k of a_k * b_k, slot-wise, relinearised; with `rescale` one rescale: one level down.
 
     A pair of the same value twice is a square.
     """
 
     pairs: tuple[tuple[int, int], ...]
+    rescale: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +99,9 @@ def operands(instruction: Instruction) -> tuple[int, ...]:
             return (a, b)
         case Rotate(src, _) | Negate(src) | AddPlain(src, _) | LevelDown(src, _):
             return (src,)
-        case DotPlain(srcs, _):
+        case DotPlain(srcs=srcs):
             return srcs
-        case DotCipher(pairs):
+        case DotCipher(pairs=pairs):
             return tuple(v for pair in pairs for v in pair)
 
 
@@ -146,12 +153,12 @@ def infer_levels(program: Program) -> tuple[int, ...]:
             raise InternalError(f"%{number} mixes levels {sorted(have)}: {ins}")
         level = have.pop()
         match ins:
-            case DotPlain(srcs, plains):
+            case DotPlain(srcs, plains, rescale, _):
                 if len(srcs) != len(plains) or any(not 0 <= p < n_plain for p in plains):
                     raise InternalError(f"%{number}: operands and plaintexts do not pair: {ins}")
-                level -= 1
-            case DotCipher(_):
-                level -= 1
+                level -= rescale
+            case DotCipher(_, rescale):
+                level -= rescale
             case AddPlain(_, plain) if not 0 <= plain < n_plain:
                 raise InternalError(f"%{number} reads a plaintext that is not there: {ins}")
             case LevelDown(_, to):

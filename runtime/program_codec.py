@@ -1,7 +1,8 @@
 """Instructions as one array of integers, for bundles and digests.
 
-Each instruction is `opcode, number of arguments, arguments...`; DotPlain's arguments are its
-sources and then its plaintexts, DotCipher's its pairs one after the other.
+Each instruction is `opcode, number of arguments, arguments...`; DotPlain's arguments are
+whether it rescales, its wanted scale, its sources and then its plaintexts; DotCipher's whether it
+rescales, and its pairs one after the other.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from .program import (
     Rotate,
     Sub,
 )
+
+SCALE_UNITS = 1 << 20
+"""A wanted scale is stored as log2 in these units, rounded."""
+
+MAX_LOG_SCALE = 1000
+_NO_SCALE = -1
 
 _ROTATE, _ADD, _SUB, _NEGATE, _ADD_PLAIN, _DOT_PLAIN, _DOT_CIPHER, _LEVEL_DOWN = range(8)
 
@@ -48,10 +55,11 @@ def _encode(instruction: Instruction) -> tuple[int, tuple[int, ...]]:
             return _NEGATE, (src,)
         case AddPlain(src, plain):
             return _ADD_PLAIN, (src, plain)
-        case DotPlain(srcs, plains):
-            return _DOT_PLAIN, (*srcs, *plains)
-        case DotCipher(pairs):
-            return _DOT_CIPHER, tuple(v for pair in pairs for v in pair)
+        case DotPlain(srcs, plains, rescale, log_scale):
+            wanted = _NO_SCALE if log_scale is None else round(log_scale * SCALE_UNITS)
+            return _DOT_PLAIN, (int(rescale), wanted, *srcs, *plains)
+        case DotCipher(pairs, rescale):
+            return _DOT_CIPHER, (int(rescale), *(v for pair in pairs for v in pair))
         case LevelDown(src, level):
             return _LEVEL_DOWN, (src, level)
 
@@ -79,7 +87,6 @@ def decode_instructions(words: NDArray[np.int64], where: str) -> tuple[Instructi
 
 
 def _decode(opcode: int, arguments: list[int]) -> Instruction | None:
-    half = len(arguments) // 2
     match opcode, arguments:
         case (0, [src, step]):
             return Rotate(src, step)
@@ -91,10 +98,16 @@ def _decode(opcode: int, arguments: list[int]) -> Instruction | None:
             return Negate(src)
         case (4, [src, plain]):
             return AddPlain(src, plain)
-        case (5, [_, _, *_]) if len(arguments) % 2 == 0:
-            return DotPlain(tuple(arguments[:half]), tuple(arguments[half:]))
-        case (6, [_, _, *_]) if len(arguments) % 2 == 0:
-            return DotCipher(tuple(zip(arguments[::2], arguments[1::2], strict=True)))
+        case (5, [0 | 1 as rescale, wanted, _, _, *_]) if len(arguments) % 2 == 0:
+            terms = arguments[2:]
+            half = len(terms) // 2
+            scale = None if wanted == _NO_SCALE else wanted / SCALE_UNITS
+            if scale is not None and not 0 <= scale <= MAX_LOG_SCALE:
+                return None
+            return DotPlain(tuple(terms[:half]), tuple(terms[half:]), bool(rescale), scale)
+        case (6, [0 | 1 as rescale, _, _, *_]) if len(arguments) % 2 == 1:
+            pairs = tuple(zip(arguments[1::2], arguments[2::2], strict=True))
+            return DotCipher(pairs, bool(rescale))
         case (7, [src, level]):
             return LevelDown(src, level)
         case _:

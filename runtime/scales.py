@@ -4,7 +4,7 @@ The best peer takes each rescaled square for scale Delta where it is Delta^2 / q
 to 3.6 % per square. Here the logarithm of every scale is an affine expression in a few free
 variables (the scale that a plaintext product may choose, since its plaintext can be encoded at any
 scale); each addition is an equation between two of them, solved by substitution. What remains free
-takes the nominal scale.
+takes the scale that its instruction wants, or the nominal one.
 """
 
 from __future__ import annotations
@@ -57,11 +57,12 @@ class _Expression:
 @dataclass(slots=True)
 class _Solver:
     bound: dict[int, _Expression] = field(default_factory=dict)
-    free: int = 0
+    wanted: list[float] = field(default_factory=list)
 
-    def variable(self) -> _Expression:
-        self.free += 1
-        return _Expression(0.0, {self.free - 1: 1})
+    def variable(self, wanted: float) -> _Expression:
+        """A new free variable, and the value it takes where nothing else decides."""
+        self.wanted.append(wanted)
+        return _Expression(0.0, {len(self.wanted) - 1: 1})
 
     def resolve(self, e: _Expression) -> _Expression:
         while any(v in self.bound for v in e.terms):
@@ -104,18 +105,18 @@ def assign_scales(program: Program, moduli: Sequence[float], input_scale: float)
             case Add(a, b) | Sub(a, b):
                 solver.equate(logs[a], logs[b], f"%{number}")
                 logs.append(logs[a])
-            case DotPlain():
-                logs.append(solver.variable())
-            case DotCipher(pairs):
+            case DotPlain(log_scale=wanted):
+                logs.append(solver.variable(nominal if wanted is None else wanted))
+            case DotCipher(pairs, rescale):
                 first, *others = (logs[a].plus(logs[b]) for a, b in pairs)
                 for other in others:
                     solver.equate(first, other, f"%{number}")
-                prime = log2(moduli[levels[pairs[0][0]]])
+                prime = log2(moduli[levels[pairs[0][0]]]) if rescale else 0.0
                 logs.append(first.plus(_Expression(prime), -1))
 
     def value(e: _Expression) -> float:
         e = solver.resolve(e)
-        return e.const + nominal * sum(e.terms.values())
+        return e.const + sum(c * solver.wanted[v] for v, c in e.terms.items())
 
     exact = [value(e) for e in logs]
     plains: dict[int, tuple[float, ...]] = {}
@@ -123,6 +124,7 @@ def assign_scales(program: Program, moduli: Sequence[float], input_scale: float)
         if isinstance(ins, AddPlain):
             plains[number] = (2.0 ** exact[ins.src],)
         elif isinstance(ins, DotPlain):
-            product = exact[number] + log2(moduli[levels[ins.srcs[0]]])
+            prime = log2(moduli[levels[ins.srcs[0]]]) if ins.rescale else 0.0
+            product = exact[number] + prime
             plains[number] = tuple(2.0 ** (product - exact[s]) for s in ins.srcs)
     return Scales(tuple(2.0**e for e in exact), plains)

@@ -227,30 +227,34 @@ class CheckedEvaluator(ABC):
         check_scales((a.scale, p.scale), "add a plaintext")
         return self._make(self._add_plain(a, p), a.level, a.scale)
 
-    def dot_plain(self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext]) -> Ciphertext:
+    def dot_plain(
+        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], rescale: bool = True
+    ) -> Ciphertext:
         if not cts or len(cts) != len(pts):
             raise EngineError(f"{len(cts)} ciphertexts do not pair with {len(pts)} plaintexts")
         for a in cts:
             self._own(a)
-        level = self._one_level([a.level for a in cts])
+        level = self._one_level([a.level for a in cts], rescale)
         for p in pts:
             self._own_plain(p, level)
         products = [a.scale * p.scale for a, p in zip(cts, pts, strict=True)]
         check_scales(products, "sum products with plaintexts")
-        scale = products[0] / self._moduli[level]
-        return self._make(self._dot_plain(cts, pts, scale), level - 1, scale)
+        scale = products[0] / self._moduli[level] if rescale else products[0]
+        return self._make(self._dot_plain(cts, pts, scale, rescale), level - rescale, scale)
 
-    def dot_cipher(self, pairs: Sequence[tuple[Ciphertext, Ciphertext]]) -> Ciphertext:
+    def dot_cipher(
+        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], rescale: bool = True
+    ) -> Ciphertext:
         if not pairs:
             raise EngineError("a sum of no products was asked for")
         for pair in pairs:
             for a in pair:
                 self._own(a)
-        level = self._one_level([x.level for pair in pairs for x in pair])
+        level = self._one_level([x.level for pair in pairs for x in pair], rescale)
         products = [a.scale * b.scale for a, b in pairs]
         check_scales(products, "sum products of ciphertexts")
-        scale = products[0] / self._moduli[level]
-        return self._make(self._dot_cipher(pairs, scale), level - 1, scale)
+        scale = products[0] / self._moduli[level] if rescale else products[0]
+        return self._make(self._dot_cipher(pairs, scale, rescale), level - rescale, scale)
 
     def level_down(self, a: Ciphertext, level: int) -> Ciphertext:
         self._own(a)
@@ -295,10 +299,12 @@ class CheckedEvaluator(ABC):
             raise EngineError(f"cannot {what}: levels {a.level} and {b.level} differ")
         check_scales((a.scale, b.scale), what)
 
-    def _one_level(self, levels: Sequence[int]) -> int:
+    def _one_level(self, levels: Sequence[int], rescale: bool) -> int:
         if len(set(levels)) != 1:
             raise EngineError(f"cannot multiply: levels {sorted(set(levels))} differ")
-        if levels[0] == 0:
+        if not rescale and not self._engine.capabilities.lazy_rescale:
+            raise EngineError(f"engine '{self._engine.name}' rescales with every product")
+        if rescale and levels[0] == 0:
             raise EngineError("cannot multiply: no level is left to rescale")
         return levels[0]
 
@@ -319,9 +325,11 @@ class CheckedEvaluator(ABC):
     def _add_plain(self, a: Ciphertext, p: Plaintext) -> Any: ...
     @abstractmethod
     def _dot_plain(
-        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float
+        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float, rescale: bool
     ) -> Any: ...
     @abstractmethod
-    def _dot_cipher(self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float) -> Any: ...
+    def _dot_cipher(
+        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
+    ) -> Any: ...
     @abstractmethod
     def _level_down(self, a: Ciphertext, level: int) -> Any: ...

@@ -28,7 +28,8 @@ class NoiseModel:
     """Gaussian CKKS noise in the slots, reproducible from `seed`.
 
     Standard deviations of one slot's real part, times the scale: fresh encryption
-    sigma*sqrt(N/2); rescaling sqrt((1 + h)/12 * N/2) with h = 2N/3 for a uniform ternary secret;
+    sigma*sqrt(N/2); encoding a plaintext (its
+    coefficients are rounded) sqrt(N/24); rescaling sqrt((1 + h)/12 * N/2) with h = 2N/3 for a uniform ternary secret;
     key switching adds to a rescaling's, for each digit in [0, q), sigma*q/P*sqrt(N/12 * N/2) for
     its deviation from the mean q/2, and sigma*q/(2P)*sqrt(N/2)/|sin(theta/2)| for that mean, theta
     being the angle of the slot's root: it is felt near slot 0 only, and there by far the most.
@@ -46,7 +47,12 @@ class ClearEngine(CheckedEngine):
     name = "clear"
     version = installed_version("numpy")
     capabilities = Capabilities(
-        encrypted=False, values=True, exact_scale=True, hoisting=False, process_wide_lock=False
+        encrypted=False,
+        values=True,
+        exact_scale=True,
+        lazy_rescale=True,
+        hoisting=False,
+        process_wide_lock=False,
     )
 
     def __init__(self, params: CkksParams, noise: NoiseModel | None = None) -> None:
@@ -65,6 +71,9 @@ class ClearEngine(CheckedEngine):
     def fresh_variance(self) -> float:
         sigma = self._noise.sigma if self._noise else 0.0
         return sigma * sigma * self.params.ring_dimension / 2
+
+    def encoding_variance(self) -> float:
+        return self.params.ring_dimension / 24
 
     def rescale_variance(self) -> float:
         n = self.params.ring_dimension
@@ -115,7 +124,7 @@ class ClearEvaluator(CheckedEvaluator):
     _engine: ClearEngine
 
     def _encode(self, values: Vector, level: int, scale: float) -> Vector:
-        return values.copy()
+        return self._engine.noisy(values.copy(), self._engine.encoding_variance(), scale)
 
     def _rotate(self, a: Ciphertext, step: int) -> Vector:
         turned = np.roll(a.handle, -step)
@@ -138,16 +147,20 @@ class ClearEvaluator(CheckedEvaluator):
         return total
 
     def _dot_plain(
-        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float
+        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float, rescale: bool
     ) -> Vector:
         total = sum_of_products([(a.handle, p.handle) for a, p in zip(cts, pts, strict=True)])
-        return self._engine.noisy(total, self._engine.rescale_variance(), scale)
+        variance = self._engine.rescale_variance() if rescale else 0.0
+        return self._engine.noisy(total, variance, scale)
 
-    def _dot_cipher(self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float) -> Vector:
+    def _dot_cipher(
+        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
+    ) -> Vector:
         engine, level = self._engine, pairs[0][0].level
         total = sum_of_products([(a.handle, b.handle) for a, b in pairs])
-        total = engine.noisy(total, engine.switch_variance(level), scale * self._moduli[level])
-        return engine.noisy(total, engine.rescale_variance(), scale)
+        before = scale * self._moduli[level] if rescale else scale
+        total = engine.noisy(total, engine.switch_variance(level), before)
+        return engine.noisy(total, engine.rescale_variance() if rescale else 0.0, scale)
 
     def _level_down(self, a: Ciphertext, level: int) -> Vector:
         values: Vector = a.handle

@@ -65,7 +65,12 @@ class DesiloEngine(CheckedEngine):
     name = "desilo"
     mode: ClassVar[str] = "cpu"
     capabilities = Capabilities(
-        encrypted=True, values=True, exact_scale=False, hoisting=True, process_wide_lock=True
+        encrypted=True,
+        values=True,
+        exact_scale=False,
+        lazy_rescale=False,
+        hoisting=True,
+        process_wide_lock=True,
     )
 
     def __init__(self, params: CkksParams) -> None:
@@ -288,7 +293,7 @@ class DesiloEvaluator(CheckedEvaluator):
             return _Value(self._lib.add(cipher, vector.summand), False)
 
     def _dot_plain(
-        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float
+        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float, rescale: bool
     ) -> _Value:
         lib = self._lib
         with DesiloCall("multiply by plaintexts"):
@@ -304,7 +309,9 @@ class DesiloEvaluator(CheckedEvaluator):
                 total = product if total is None else lib.add(total, product)
         return _Value(total, True)
 
-    def _dot_cipher(self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float) -> _Value:
+    def _dot_cipher(
+        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
+    ) -> _Value:
         lib = self._lib
         with DesiloCall("multiply ciphertexts"):
             total = None

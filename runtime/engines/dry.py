@@ -55,7 +55,12 @@ class DryEngine(CheckedEngine):
     name = "dry"
     version = "1"
     capabilities = Capabilities(
-        encrypted=False, values=False, exact_scale=True, hoisting=False, process_wide_lock=False
+        encrypted=False,
+        values=False,
+        exact_scale=True,
+        lazy_rescale=True,
+        hoisting=False,
+        process_wide_lock=False,
     )
 
     def __init__(self, params: CkksParams) -> None:
@@ -133,20 +138,24 @@ class DryEvaluator(CheckedEvaluator):
     def _add_plain(self, a: Ciphertext, p: Plaintext) -> None:
         self._count("add_plain", a.level)
 
-    def _dot_plain(self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float) -> None:
+    def _dot_plain(
+        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float, rescale: bool
+    ) -> None:
         level = cts[0].level
         self._count("multiply_plain", level, len(cts))
         self._count("add", level, len(cts) - 1)
-        self._count("rescale", level)
+        self._count("rescale", level, int(rescale))
 
-    def _dot_cipher(self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float) -> None:
+    def _dot_cipher(
+        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
+    ) -> None:
         level = pairs[0][0].level
         squares = sum(1 for a, b in pairs if a is b)
         self._count("square", level, squares)
         self._count("multiply_cipher", level, len(pairs) - squares)
         self._count("add", level, len(pairs) - 1)
         self._count("relinearize", level)
-        self._count("rescale", level)
+        self._count("rescale", level, int(rescale))
 
     def _level_down(self, a: Ciphertext, level: int) -> None:
         self._count("level_down", a.level)

@@ -70,7 +70,12 @@ class SealEngine(CheckedEngine):
     name = "seal"
     version = installed_version("tenseal")
     capabilities = Capabilities(
-        encrypted=True, values=True, exact_scale=True, hoisting=False, process_wide_lock=False
+        encrypted=True,
+        values=True,
+        exact_scale=True,
+        lazy_rescale=True,
+        hoisting=False,
+        process_wide_lock=False,
     )
 
     def __init__(self, params: CkksParams) -> None:
@@ -271,7 +276,9 @@ class SealEvaluator(CheckedEvaluator):
             self._ev.add_plain(a.handle, plain, out)
         return out
 
-    def _dot_plain(self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float) -> Any:
+    def _dot_plain(
+        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float, rescale: bool
+    ) -> Any:
         """Leaves out products with zero; where all are, x/scale, below the noise, stands for 0."""
         terms = [(a.handle, p.handle) for a, p in zip(cts, pts, strict=True)]
         terms = [term for term in terms if not term[1].zero] or terms[:1]
@@ -283,11 +290,14 @@ class SealEvaluator(CheckedEvaluator):
                 ev.multiply_plain(a, p.plain, product)
                 product.scale = total.scale
                 ev.add_inplace(total, product)
-            ev.rescale_to_next_inplace(total)
+            if rescale:
+                ev.rescale_to_next_inplace(total)
         total.scale = scale
         return total
 
-    def _dot_cipher(self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float) -> Any:
+    def _dot_cipher(
+        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
+    ) -> Any:
         total, product = sealapi.Ciphertext(), sealapi.Ciphertext()
         with SealCall("multiply ciphertexts"):
             self._multiply(*pairs[0], total)
@@ -296,7 +306,8 @@ class SealEvaluator(CheckedEvaluator):
                 product.scale = total.scale
                 self._ev.add_inplace(total, product)
             self._ev.relinearize_inplace(total, self._keys.relin)
-            self._ev.rescale_to_next_inplace(total)
+            if rescale:
+                self._ev.rescale_to_next_inplace(total)
         total.scale = scale
         return total
 
