@@ -28,8 +28,8 @@ class NoiseModel:
     """Gaussian CKKS noise in the slots, reproducible from `seed`.
 
     Standard deviations of one slot's real part, times the scale: fresh encryption
-    sigma*sqrt(N/2); encoding a plaintext (its
-    coefficients are rounded) sqrt(N/24); rescaling sqrt((1 + h)/12 * N/2) with h = 2N/3 for a uniform ternary secret;
+    sigma*sqrt(N/2); encoding a plaintext (its coefficients are rounded) sqrt(N/24); rescaling
+    sqrt((1 + h)/12 * N/2) with h = 2N/3 for a uniform ternary secret;
     key switching adds to a rescaling's, for each digit in [0, q), sigma*q/P*sqrt(N/12 * N/2) for
     its deviation from the mean q/2, and sigma*q/(2P)*sqrt(N/2)/|sin(theta/2)| for that mean, theta
     being the angle of the slot's root: it is felt near slot 0 only, and there by far the most.

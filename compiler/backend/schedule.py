@@ -1,0 +1,218 @@
+"""Schedules: where to rescale, by how much, and which primes that takes.
+
+A rescale after every product wants a prime for every level, and a key switch at level l costs
+(l + 1)(l + 2) transforms. Primes of up to 60 bits can each drop what several products have added
+to the scale: with half as many primes everything is cheaper, key switches three to four times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, floor, log2
+
+from eer.runtime.params import MAX_LOG_QP_128, CkksLiteral, CkksParams
+from eer.runtime.program_codec import SCALE_UNITS
+
+LARGEST_PRIME = 60
+SMALLEST_RESCALE = 18
+"""Bits below which a rescale is not worth a prime (and primes that are 1 mod 2N run out)."""
+
+LARGEST_PRECISION = 30.0
+"""Bits of precision beyond which a schedule has more than anybody needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescaling:
+    """What happens on the way from depth D (inputs) to 0 (outputs).
+
+    Depth d counts the products that remain. `rescales[d]` says whether the products from depth
+    d to d - 1 rescale (entry 0 is not used); `log_scales[d]` is log2 of the scale wanted at d,
+    None where the engine decides.
+    """
+
+    rescales: tuple[bool, ...]
+    log_scales: tuple[float | None, ...]
+
+    @classmethod
+    def eager(cls, depth: int, log_scale: float | None = None) -> Rescaling:
+        """A rescale after every product."""
+        return cls((False, *(True,) * depth), (log_scale,) * (depth + 1))
+
+    @property
+    def depth(self) -> int:
+        return len(self.rescales) - 1
+
+    def level(self, depth: int) -> int:
+        """Rescales that remain at `depth`: the level of ciphertexts there."""
+        return sum(self.rescales[1 : depth + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Parameters and the rescaling that they are made for.
+
+    `precision` predicts the bits between values of size one and the noise of the worst single
+    operation. `rotates_at_top` says whether a ciphertext may be rotated at its highest level.
+    """
+
+    params: CkksParams
+    rescaling: Rescaling
+    precision: float
+    rotates_at_top: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A walk from input to output: scales, dropped bits (None: no rescale), the base prime."""
+
+    log_scales: tuple[float, ...]
+    drops: tuple[int | None, ...]
+    base: int
+    special: int
+
+    @property
+    def bits(self) -> int:
+        return self.base + self.special + sum(b for b in self.drops if b is not None)
+
+
+def seal_schedules(cipher_steps: tuple[bool, ...], headroom: int, log_n: int) -> list[Schedule]:
+    """Schedules that fit 128-bit security on the ring 2^log_n, the cheapest first.
+
+    `cipher_steps[d]` says whether ciphertexts are multiplied from depth d to d - 1 (entry 0 is not
+    used); `headroom` is log2 of the largest value plus one for its sign. For every way of putting
+    rescales off, the precision is made as high as the security table leaves room for.
+    """
+    found: dict[tuple[tuple[bool, ...], bool], Schedule] = {}
+    for rules in _rules(cipher_steps, headroom, log_n):
+        draft, precision = _most_precise(rules)
+        if draft is None:
+            continue
+        schedule = _schedule(draft, log_n, precision)
+        key = (schedule.rescaling.rescales, rules.low_rotations)
+        if key not in found or schedule.precision > found[key].precision:
+            found[key] = schedule
+    return sorted(found.values(), key=lambda s: (_work(s.rescaling, cipher_steps), -s.precision))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """A way of putting rescales off.
+
+    A product with plaintexts (or ciphertexts) rescales where it leaves `plain` (`cipher`) bits to
+    drop. `low_rotations` leaves room for rotations at the lowest scales, before a product.
+    """
+
+    cipher_steps: tuple[bool, ...]
+    headroom: int
+    log_n: int
+    plain: int
+    cipher: int
+    low_rotations: bool
+
+
+def _rules(cipher_steps: tuple[bool, ...], headroom: int, log_n: int) -> Iterator[_Rules]:
+    thresholds = (SMALLEST_RESCALE, 24, 28, 32, 36, 40, 44, 48, 52, 56, 59, 1000)
+    for plain in thresholds:
+        for cipher in thresholds:
+            for low_rotations in (False, True):
+                yield _Rules(cipher_steps, headroom, log_n, plain, cipher, low_rotations)
+
+
+def _most_precise(rules: _Rules) -> tuple[_Draft | None, float]:
+    """The draft of the highest precision within the security table, by bisection."""
+    low, high = 6.0, LARGEST_PRECISION
+    best: _Draft | None = None
+    while high - low > 0.25 or best is None:
+        middle = low if best is None else (low + high) / 2
+        draft = _walk(rules, middle)
+        fits = draft is not None and draft.bits <= MAX_LOG_QP_128[rules.log_n]
+        if fits:
+            best, low = draft, middle
+        elif best is None:
+            return None, 0.0
+        else:
+            high = middle
+    return best, low
+
+
+def _walk(rules: _Rules, precision: float) -> _Draft | None:
+    """Scales from input to output where every operation keeps `precision` bits.
+
+    Rescaling errs by about sqrt(N * h / 12) with h = 2N/3, or 2^(log2(N) - 2); rounding a
+    plaintext's coefficients by sqrt(N / 24) relative to its scale.
+    """
+    lowest = rules.log_n - 2 + precision
+    weights = log2((1 << rules.log_n) / 24) / 2 + precision
+    scale = lowest
+    scales, switched = [scale], []
+    drops: list[int | None] = []
+    for depth in range(len(rules.cipher_steps) - 1, 0, -1):
+        ciphers = rules.cipher_steps[depth]
+        before = scale
+        scale = 2 * scale if ciphers else scale + weights
+        # Ciphertext products switch keys before they rescale, folds after.
+        product = scale
+        spare = floor(scale - lowest)
+        drop = min(spare, LARGEST_PRIME)
+        if spare < (rules.cipher if ciphers else rules.plain):
+            drops.append(None)
+        elif drop < SMALLEST_RESCALE:
+            return None
+        else:
+            scale -= drop
+            drops.append(drop)
+        scales.append(scale)
+        switched.append(product if ciphers else scale)
+        if rules.low_rotations and not ciphers:
+            switched.append(before)
+    base = max(ceil(scale + rules.headroom), SMALLEST_RESCALE)
+    primes = [base, *(d for d in drops if d)]
+    special = _special_prime(rules.log_n, precision, min(switched), max(primes))
+    draft = _Draft(tuple(reversed(scales)), (None, *reversed(drops)), base, special)
+    small = base <= LARGEST_PRIME and special <= LARGEST_PRIME
+    return draft if small and _fits(draft, rules.headroom) else None
+
+
+def _fits(draft: _Draft, headroom: int) -> bool:
+    """Whether every value stays below its modulus, at every depth."""
+    modulus = draft.base
+    for depth, scale in enumerate(draft.log_scales):
+        modulus += draft.drops[depth] or 0
+        if scale + headroom > modulus:
+            return False
+    return True
+
+
+def _special_prime(log_n: int, precision: float, scale: float, largest: int) -> int:
+    """Bits of the special prime: at least the largest other, and enough to hide key switching.
+
+    `scale` is the lowest at which keys are switched.
+
+    Key switching with a special prime of the largest prime's size errs by about 2^(log2(N) + 6)
+    in the first slots (measured on SEAL; docs/adr/0008), less one bit for each bit more.
+    """
+    return largest + max(0, ceil(log_n + 6 + precision - scale))
+
+
+def _schedule(draft: _Draft, log_n: int, precision: float) -> Schedule:
+    chain = [draft.base, *(b for b in draft.drops if b is not None)]
+    params = CkksLiteral(
+        engine="seal",
+        log_n=log_n,
+        log_q=tuple(float(b) for b in chain),
+        log_p=(float(draft.special),),
+        log_scale=round(draft.log_scales[-1] * SCALE_UNITS) / SCALE_UNITS,
+    ).check()
+    rescales = tuple(b is not None for b in draft.drops)
+    scales = tuple(round(s * SCALE_UNITS) / SCALE_UNITS for s in draft.log_scales)
+    return Schedule(params, Rescaling(rescales, scales), precision)
+
+
+def _work(rescaling: Rescaling, cipher_steps: tuple[bool, ...]) -> float:
+    """Key-switching work, before a plan knows it: a few rotations to a map, one to a product."""
+    total = 0.0
+    for depth in range(1, rescaling.depth + 1):
+        level = rescaling.level(depth - 1 if not cipher_steps[depth] else depth)
+        total += (1 if cipher_steps[depth] else 6) * (level + 1) * (level + 2)
+    return total
