@@ -27,7 +27,7 @@ MAX_PACKED = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AffineTask:
-    """One affine map to plan: y = sum_k matrices[k] x_k, read at `level`.
+    """One affine map to plan: y = sum_k matrices[k] x_k, read at `level`, made at level `low`.
 
     `layouts[k]` is None where operand k is an input, which the client packs as we like.
     `prefolds` are folds that have been applied to operands already: matrices and layouts are those
@@ -37,6 +37,7 @@ class AffineTask:
     matrices: tuple[csr_array, ...]
     layouts: tuple[Layout | None, ...]
     level: int
+    low: int
     slots: int
     prefolds: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
@@ -54,7 +55,9 @@ class AffineTask:
                 matrices[k], layouts[k], prefolds[k] = found.matrix, found.layout, found.strides
         if not prefolds:
             return None
-        return AffineTask(tuple(matrices), tuple(layouts), self.level, self.slots, prefolds)
+        return AffineTask(
+            tuple(matrices), tuple(layouts), self.level, self.low, self.slots, prefolds
+        )
 
     def prefold_cost(self, cost: CostModel) -> float:
         rotations = sum(len(strides) for strides in self.prefolds.values())
@@ -112,11 +115,11 @@ def plan_affine(
         terms = [t for t in terms if t.mask.any()]
         if not terms:
             return None
-        plans.append((tuple(terms), *choose_split(terms, task.slots, task.level, cost)))
+        plans.append((tuple(terms), *choose_split(terms, task.slots, task.level, task.low, cost)))
     layout_out = Layout(target)
     if not layout_out.holds(task.outputs):
         return None
-    low = task.level - 1
+    low = task.low
     folds = len(pattern.strides) * len(plans)
     milliseconds = (
         task.prefold_cost(cost)
@@ -147,7 +150,7 @@ def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:
     k / window shifts; D shifts of a source take at least D / 2 rotations or more by baby-step
     giant-step only when they are spread, so about 2 sqrt(D) - 2.
     """
-    low = task.level - 1
+    low = task.low
     size = 1 << len(pattern.strides)
     total = len(pattern.strides) * (cost.rotate(low) + cost.add(low)) * len(pattern.owner)
     for matrix, layout in zip(task.matrices, task.layouts, strict=True):
@@ -158,13 +161,14 @@ def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:
         else:
             turns = max(0.0, 2 * sqrt(shifts / layout.ciphers) - 2)
             total += turns * cost.rotate(low) + shifts * cost.multiply_plain(task.level)
-    return total + cost.rescale(task.level) + task.prefold_cost(cost)
+    rescale = cost.rescale(task.level) if task.low < task.level else 0.0
+    return total + rescale + task.prefold_cost(cost)
 
 
 def _term_budget(task: AffineTask, cost: CostModel, limit: float) -> int:
     """The largest number of terms that could still cost less than `limit`."""
     each = cost.multiply_plain(task.level) + cost.add(task.level)
-    turn = cost.rotate(task.level - 1)
+    turn = cost.rotate(task.low)
     terms = 1
     while terms < MAX_TERMS and terms * each + (2 * sqrt(terms) - 2) * turn <= limit:
         terms += 1 + terms // 16

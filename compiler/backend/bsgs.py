@@ -38,9 +38,9 @@ class SplitCost:
 
 
 def choose_split(
-    terms: Sequence[Term], slots: int, level: int, cost: CostModel
+    terms: Sequence[Term], slots: int, level: int, low: int, cost: CostModel
 ) -> tuple[Split, SplitCost]:
-    """The cheapest stride for terms read at `level`.
+    """The cheapest stride for terms read at `level`, with sums of products at level `low`.
 
     All babies, all giants, and differences of two shifts are tried.
     """
@@ -56,8 +56,8 @@ def choose_split(
     milliseconds = (
         turned * cost.rotate(level)
         + len(terms) * (cost.multiply_plain(level) + cost.add(level))
-        + outer * cost.rescale(level)
-        + turns * (cost.rotate(level - 1) + cost.add(level - 1))
+        + outer * (cost.rescale(level) if low < level else 0.0)
+        + turns * (cost.rotate(low) + cost.add(low))
     )
     best = int(np.argmin(milliseconds))
     return (

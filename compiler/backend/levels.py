@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..ir.poly_plan import Dot
 from ..ir.tensor import Affine, Core, Input, Node, Product, TensorGraph
 
 
@@ -26,6 +27,24 @@ def assign_levels(graph: TensorGraph) -> tuple[int, ...]:
         for operand in node.operands:
             levels[operand] = max(levels[operand], levels[number] + levels_used(node))
     return tuple(levels)
+
+
+def cipher_steps(graph: TensorGraph) -> tuple[bool, ...]:
+    """Entry d: whether ciphertexts are multiplied with each other from depth d to d - 1."""
+    depths = assign_levels(graph)
+    steps = [False] * (max(depths, default=0) + 1)
+    for number, node in enumerate(graph.nodes):
+        match node.op:
+            case Product():
+                steps[depths[number] + 1] = True
+            case Core(plan):
+                top = depths[number] + int(plan.depth)
+                for step, below in zip(plan.steps, plan.depths[1:], strict=True):
+                    if isinstance(step, Dot):
+                        steps[top - below + 1] = True
+            case _:
+                pass
+    return tuple(steps)
 
 
 def deepest_path(graph: TensorGraph) -> tuple[int, ...]:

@@ -16,8 +16,8 @@ from eer.runtime.program import Program, Rotate, infer_levels
 from ..cost import CostModel
 from ..ir.tensor import Input, TensorGraph, Vector
 from .emit import Emitted, emit
-from .levels import assign_levels, deepest_path, levels_used
-from .parameters import candidates, deepest
+from .levels import assign_levels, cipher_steps, deepest_path, levels_used
+from .parameters import deepest, schedules
 from .planner import Plan, Search, plan_graph
 from .simulate import Simulation, simulate
 
@@ -63,17 +63,19 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     """
     levels = assign_levels(graph)
     depth = max(levels)
+    steps = cipher_steps(graph)
     headroom = _headroom(sample)
     refused: ParameterError | None = None
-    queue = list(candidates(target.engine, depth, headroom, target.security))
+    queue = list(schedules(target.engine, steps, headroom, target.security))
     while queue:
         candidate = queue.pop(0)
         trial = candidate.params
         slots = trial.slots // target.batch
-        if target.batch > trial.slots or trial.max_level < depth:
+        if target.batch > trial.slots:
             continue
         try:
-            plan = plan_graph(graph, slots, CostModel(trial.log_n), target.search)
+            cost = CostModel(trial.log_n)
+            plan = plan_graph(graph, slots, cost, target.search, candidate.rescaling)
         except ParameterError as problem:
             refused = problem
             continue
@@ -86,7 +88,7 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
             headroom += exact.missing_bits
             queue = [
                 c
-                for c in candidates(target.engine, depth, headroom, target.security)
+                for c in schedules(target.engine, steps, headroom, target.security)
                 if c.params.log_n >= trial.log_n
             ]
             continue

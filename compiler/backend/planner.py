@@ -17,6 +17,7 @@ from .candidates import orders, pitched, replicated, single_copies, split_over_c
 from .decision import AffinePlan
 from .levels import assign_levels
 from .pattern import Pattern, explicit
+from .schedule import Rescaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ class Search:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A plan for a whole graph: levels of all nodes, layouts of all values, a plan per affine map.
+    """A plan for a whole graph: layouts of all values, a plan per affine map.
+
+    `levels` are the depths of all nodes, in products that remain; `rescaling` says which level of
+    ciphertexts that is.
 
     `inputs` are the layouts of inputs that something other than an affine map reads; inputs of
     affine maps are packed for each map (AffinePlan.packed). `milliseconds` is the predicted time
@@ -39,19 +43,27 @@ class Plan:
 
     slots: int
     levels: tuple[int, ...]
+    rescaling: Rescaling
     layouts: dict[int, Layout]
     affine: dict[int, AffinePlan]
     milliseconds: float
 
 
-def plan_graph(graph: TensorGraph, slots: int, cost: CostModel, search: Search) -> Plan:
-    """The cheapest plan found on `slots` slots.
+def plan_graph(
+    graph: TensorGraph,
+    slots: int,
+    cost: CostModel,
+    search: Search,
+    rescaling: Rescaling | None = None,
+) -> Plan:
+    """The cheapest plan found on `slots` slots, by default with a rescale after every product.
 
     Raises ParameterError where some map has no plan.
     """
     levels = assign_levels(graph)
     groups = _alignment_groups(graph)
-    beam = [Plan(slots, levels, {}, {}, 0.0)]
+    rescaling = rescaling or Rescaling.eager(max(levels, default=0))
+    beam = [Plan(slots, levels, rescaling, {}, {}, 0.0)]
     for number, node in enumerate(graph.nodes):
         successors: dict[bytes, Plan] = {}
         for state in beam:
@@ -87,7 +99,8 @@ def _extend(
     cost: CostModel,
     search: Search,
 ) -> Iterator[Plan]:
-    level = state.levels[number]
+    depth = state.levels[number]
+    before, after = state.rescaling.level(depth + 1), state.rescaling.level(depth)
     match node.op:
         case Input(_):
             if any(not isinstance(graph.nodes[u].op, Affine) for u in graph.users(number)):
@@ -98,9 +111,9 @@ def _extend(
         case Core(plan):
             layout = state.layouts[node.operands[0]]
             milliseconds = plan.depth and layout.ciphers * (
-                plan.products * (cost.multiply(level + 1) + cost.relinearise(level + 1))
-                + plan.depth * cost.rescale(level + 1)
-                + plan.plain_products * cost.multiply_plain(level + 1)
+                plan.products * (cost.multiply(before) + cost.relinearise(before))
+                + plan.depth * cost.rescale(before)
+                + plan.plain_products * cost.multiply_plain(before)
             )
             yield _with(state, number, layout, float(milliseconds))
         case Product():
@@ -108,7 +121,7 @@ def _extend(
             common = np.where(a.index == b.index, a.index, -1)
             if not Layout(common).holds(node.size):
                 raise InternalError(f"the operands of {node.origin} lie in different layouts")
-            each = cost.multiply(level + 1) + cost.relinearise(level + 1) + cost.rescale(level + 1)
+            each = cost.multiply(before) + cost.relinearise(before) + cost.rescale(before)
             yield _with(state, number, Layout(common), a.ciphers * each)
         case Affine(matrices, _):
             operands = [graph.nodes[o] for o in node.operands]
@@ -118,7 +131,8 @@ def _extend(
                     None if isinstance(x.op, Input) else state.layouts[o]
                     for o, x in zip(node.operands, operands, strict=True)
                 ),
-                level + 1,
+                before,
+                after,
                 state.slots,
             )
             choices = [
@@ -139,6 +153,7 @@ def _with(state: Plan, number: int, layout: Layout, milliseconds: float) -> Plan
     return Plan(
         state.slots,
         state.levels,
+        state.rescaling,
         {**state.layouts, number: layout},
         dict(state.affine),
         state.milliseconds + milliseconds,

@@ -1,0 +1,148 @@
+"""The builder: collects instructions over numbered values, and knows depths and scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from eer.runtime.program import (
+    Add,
+    AddPlain,
+    DotCipher,
+    DotPlain,
+    Instruction,
+    LevelDown,
+    Rotate,
+    Sub,
+    Vector,
+)
+
+from .schedule import Rescaling
+
+RAISE_FROM = 1.0
+"""Bits of scale below which a difference is left to the exact scales of the plaintexts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of the program, taken at a depth: the products that remain after it."""
+
+    number: int
+    depth: int
+
+
+@dataclass(slots=True)
+class Builder:
+    """Instructions so far. Equal instructions are shared: rotations, level drops, products.
+
+    `log_scales[v]` is about log2 of value v's scale, None where the engine decides.
+    """
+
+    slots: int
+    rescaling: Rescaling
+    input_depths: tuple[int, ...]
+    instructions: list[Instruction] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    plains: list[Vector] = field(default_factory=list)
+    label: str = ""
+    log_scales: list[float | None] = field(default_factory=list)
+    _levels: list[int] = field(default_factory=list)
+    _plains: dict[bytes, int] = field(default_factory=dict)
+    _shared: dict[Instruction, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.log_scales = [self.rescaling.log_scales[-1]] * len(self.input_depths)
+        self._levels = [self.rescaling.level(d) for d in self.input_depths]
+
+    def input(self, number: int) -> Value:
+        return Value(number, self.input_depths[number])
+
+    def down(self, value: Value, depth: int) -> Value:
+        """`value` at a lower depth: at the level that belongs to it, its scale as it is."""
+        level = self.rescaling.level(depth)
+        if self._levels[value.number] == level:
+            return Value(value.number, depth)
+        scale = self.log_scales[value.number]
+        return self._emit(LevelDown(value.number, level), depth, scale)
+
+    def rotate(self, value: Value, step: int) -> Value:
+        step %= self.slots
+        if not step:
+            return value
+        scale = self.log_scales[value.number]
+        return self._emit(Rotate(value.number, step), value.depth, scale)
+
+    def add(self, a: Value, b: Value) -> Value:
+        a, b = self._matched((a, b))
+        return self._emit(Add(a.number, b.number), a.depth, self.log_scales[a.number])
+
+    def sub(self, a: Value, b: Value) -> Value:
+        a, b = self._matched((a, b))
+        return self._emit(Sub(a.number, b.number), a.depth, self.log_scales[a.number])
+
+    def folded(self, value: Value, strides: tuple[int, ...]) -> Value:
+        """Every slot plus the slots at all subset sums of the strides from it."""
+        for stride in strides:
+            value = self.add(value, self.rotate(value, stride))
+        return value
+
+    def add_plain(self, value: Value, values: Vector) -> Value:
+        if not values.any():
+            return value
+        scale = self.log_scales[value.number]
+        return self._emit(AddPlain(value.number, self._plain(values)), value.depth, scale)
+
+    def dot_plain(self, terms: Sequence[tuple[Value, Vector]]) -> Value:
+        """Sum of products with plaintext vectors, those of zeros left out."""
+        kept = [term for term in terms if term[1].any()]
+        depth = min(v.depth for v, _ in kept)
+        numbers = tuple(self.down(v, depth).number for v, _ in kept)
+        plains = tuple(self._plain(p) for _, p in kept)
+        wanted = self.rescaling.log_scales[depth - 1]
+        rescale = self.rescaling.rescales[depth]
+        return self._emit(DotPlain(numbers, plains, rescale, wanted), depth - 1, wanted)
+
+    def dot_cipher(self, pairs: Sequence[tuple[Value, Value]]) -> Value:
+        """Sum of products of ciphertexts."""
+        flat = self._matched([v for pair in pairs for v in pair])
+        numbers = [v.number for v in flat]
+        depth = flat[0].depth
+        paired = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+        ins = DotCipher(paired, self.rescaling.rescales[depth])
+        return self._emit(ins, depth - 1, self.rescaling.log_scales[depth - 1])
+
+    def _matched(self, values: Sequence[Value]) -> tuple[Value, ...]:
+        """The same values at the lowest of their depths, each with about the scale wanted there.
+
+        A value from further up may lack what the products in between have added to the scale: it
+        is multiplied by one, encoded at what is missing, at no level.
+        """
+        depth = min(v.depth for v in values)
+        return tuple(self._raised(self.down(v, depth)) for v in values)
+
+    def _raised(self, value: Value) -> Value:
+        wanted = self.rescaling.log_scales[value.depth]
+        held = self.log_scales[value.number]
+        if wanted is None or held is None or wanted - held < RAISE_FROM:
+            return value
+        ones = self._plain(np.ones(self.slots))
+        return self._emit(DotPlain((value.number,), (ones,), False, wanted), value.depth, wanted)
+
+    def _plain(self, values: Vector) -> int:
+        """The number of a plaintext vector; equal vectors share one."""
+        key = values.tobytes()
+        if key not in self._plains:
+            self._plains[key] = len(self.plains)
+            self.plains.append(values)
+        return self._plains[key]
+
+    def _emit(self, instruction: Instruction, depth: int, log_scale: float | None) -> Value:
+        if instruction not in self._shared:
+            self._shared[instruction] = len(self._levels)
+            self.instructions.append(instruction)
+            self.labels.append(self.label)
+            self._levels.append(self.rescaling.level(depth))
+            self.log_scales.append(log_scale)
+        return Value(self._shared[instruction], depth)
