@@ -21,8 +21,11 @@ from eer.runtime.program import (
 
 from .schedule import Rescaling
 
-RAISE_FROM = 1.0
+TOLERATED = 1.0
 """Bits of scale below which a difference is left to the exact scales of the plaintexts."""
+
+SMALLEST_WEIGHT = 12.0
+"""Bits that the scale of a plaintext should have, for its rounding not to be felt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,11 @@ class Builder:
         """Sum of products with plaintext vectors, those of zeros left out."""
         kept = [term for term in terms if term[1].any()]
         depth = min(v.depth for v, _ in kept)
-        numbers = tuple(self.down(v, depth).number for v, _ in kept)
-        plains = tuple(self._plain(p) for _, p in kept)
         wanted = self.rescaling.log_scales[depth - 1]
         rescale = self.rescaling.rescales[depth]
+        room = None if wanted is None else wanted + self.rescaling.drops[depth] - SMALLEST_WEIGHT
+        numbers = tuple(self._below(v, depth, room).number for v, _ in kept)
+        plains = tuple(self._plain(p) for _, p in kept)
         return self._emit(DotPlain(numbers, plains, rescale, wanted), depth - 1, wanted)
 
     def dot_cipher(self, pairs: Sequence[tuple[Value, Value]]) -> Value:
@@ -120,15 +124,34 @@ class Builder:
         is multiplied by one, encoded at what is missing, at no level.
         """
         depth = min(v.depth for v in values)
-        return tuple(self._raised(self.down(v, depth)) for v in values)
+        wanted = self.rescaling.log_scales[depth]
+        limit = None if wanted is None else wanted + TOLERATED
+        return tuple(self._raised(self._below(v, depth, limit)) for v in values)
 
     def _raised(self, value: Value) -> Value:
         wanted = self.rescaling.log_scales[value.depth]
         held = self.log_scales[value.number]
-        if wanted is None or held is None or wanted - held < RAISE_FROM:
+        if wanted is None or held is None or wanted - held < TOLERATED:
             return value
+        return self._times_one(value, value.depth, wanted, rescale=False)
+
+    def _below(self, value: Value, depth: int, limit: float | None) -> Value:
+        """`value` at a lower depth, with a scale of at most `limit` where a rescale lies between.
+
+        The last rescale on the way is then done, on the value times one.
+        """
+        held, wanted = self.log_scales[value.number], self.rescaling.log_scales[depth]
+        between = [d for d in range(depth + 1, value.depth + 1) if self.rescaling.rescales[d]]
+        if limit is None or held is None or wanted is None or held <= limit or not between:
+            return self.down(value, depth)
+        last = between[0]
+        if wanted + self.rescaling.drops[last] - held < SMALLEST_WEIGHT:
+            return self.down(value, depth)
+        return self._times_one(self.down(value, last), depth, wanted, rescale=True)
+
+    def _times_one(self, value: Value, depth: int, log_scale: float, *, rescale: bool) -> Value:
         ones = self._plain(np.ones(self.slots))
-        return self._emit(DotPlain((value.number,), (ones,), False, wanted), value.depth, wanted)
+        return self._emit(DotPlain((value.number,), (ones,), rescale, log_scale), depth, log_scale)
 
     def _plain(self, values: Vector) -> int:
         """The number of a plaintext vector; equal vectors share one."""

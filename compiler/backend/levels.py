@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..ir.poly_plan import Dot
 from ..ir.tensor import Affine, Core, Input, Node, Product, TensorGraph
+from .schedule import Step
 
 
 def levels_used(node: Node) -> int:
@@ -29,21 +29,24 @@ def assign_levels(graph: TensorGraph) -> tuple[int, ...]:
     return tuple(levels)
 
 
-def cipher_steps(graph: TensorGraph) -> tuple[bool, ...]:
-    """Entry d: whether ciphertexts are multiplied with each other from depth d to d - 1."""
+def steps_of(graph: TensorGraph) -> tuple[Step, ...]:
+    """Entry d: what happens from depth d to d - 1, all branches together."""
     depths = assign_levels(graph)
-    steps = [False] * (max(depths, default=0) + 1)
+    steps = [Step.PLAIN] * (max(depths, default=0) + 1)
     for number, node in enumerate(graph.nodes):
-        match node.op:
-            case Product():
-                steps[depths[number] + 1] = True
-            case Core(plan):
-                top = depths[number] + int(plan.depth)
-                for step, below in zip(plan.steps, plan.depths[1:], strict=True):
-                    if isinstance(step, Dot):
-                        steps[top - below + 1] = True
-            case _:
-                pass
+        below = depths[number] + 1
+        if isinstance(node.op, Product) and steps[below] is Step.PLAIN:
+            steps[below] = Step.CIPHER
+        if isinstance(node.op, Core):
+            for depth in range(below, below + int(node.op.plan.depth)):
+                last = depth == below and steps[depth] is not Step.INNER
+                steps[depth] = Step.CIPHER if last else Step.INNER
+        # A value that a product reads further down has to keep up with the scales there.
+        for user in graph.users(number):
+            reads = depths[user] + levels_used(graph.nodes[user])
+            if not isinstance(graph.nodes[user].op, Affine):
+                for depth in range(reads + 1, depths[number] + 1):
+                    steps[depth] = Step.INNER
     return tuple(steps)
 
 

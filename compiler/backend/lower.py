@@ -16,7 +16,7 @@ from eer.runtime.program import Program, Rotate, infer_levels
 from ..cost import CostModel
 from ..ir.tensor import Input, TensorGraph, Vector
 from .emit import Emitted, emit
-from .levels import assign_levels, cipher_steps, deepest_path, levels_used
+from .levels import assign_levels, deepest_path, levels_used, steps_of
 from .parameters import deepest, schedules
 from .planner import Plan, Search, plan_graph
 from .simulate import Simulation, simulate
@@ -63,7 +63,7 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     """
     levels = assign_levels(graph)
     depth = max(levels)
-    steps = cipher_steps(graph)
+    steps = steps_of(graph)
     headroom = _headroom(sample)
     refused: ParameterError | None = None
     queue = list(schedules(target.engine, steps, headroom, target.security))

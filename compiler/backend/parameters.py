@@ -10,7 +10,7 @@ from eer.runtime.engines import desilo_literal
 from eer.runtime.errors import ParameterError, UsageError
 from eer.runtime.params import MAX_LOG_QP_128, SECURITY_BITS
 
-from .schedule import Rescaling, Schedule, seal_schedules
+from .schedule import Rescaling, Schedule, Step, seal_schedules
 
 SEAL_RINGS = (12, 13, 14, 15)
 DESILO_DEEPEST = 36
@@ -27,11 +27,11 @@ def deepest(engine: str) -> int:
 
 
 def schedules(
-    engine: str, cipher_steps: tuple[bool, ...], headroom: int, security: int = SECURITY_BITS
+    engine: str, steps: tuple[Step, ...], headroom: int, security: int = SECURITY_BITS
 ) -> tuple[Schedule, ...]:
     """Schedules for `engine`, the smallest ring first, and the cheapest first on each.
 
-    See `seal_schedules` for `cipher_steps` and `headroom`. Raises ParameterError for less than 128
+    See `seal_schedules` for `steps` and `headroom`. Raises ParameterError for less than 128
     bits of security, UsageError for an engine that nothing is compiled for.
     """
     if security != SECURITY_BITS:
@@ -41,10 +41,10 @@ def schedules(
         )
     match engine:
         case "seal":
-            found = (s for n in SEAL_RINGS for s in seal_schedules(cipher_steps, headroom, n))
+            found = (s for n in SEAL_RINGS for s in seal_schedules(steps, headroom, n))
             return tuple(s for s in found if s.precision >= WORTH_TRYING)
         case "desilo":
-            return tuple(_desilo_schedules(len(cipher_steps) - 1))
+            return tuple(_desilo_schedules(len(steps) - 1))
         case _:
             raise UsageError(
                 f"nothing is compiled for engine '{engine}'", hint="use 'seal' or 'desilo'"

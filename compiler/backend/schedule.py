@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from math import ceil, floor, log2
 
 from eer.runtime.params import MAX_LOG_QP_128, CkksLiteral, CkksParams
@@ -27,17 +28,18 @@ class Rescaling:
     """What happens on the way from depth D (inputs) to 0 (outputs).
 
     Depth d counts the products that remain. `rescales[d]` says whether the products from depth
-    d to d - 1 rescale (entry 0 is not used); `log_scales[d]` is log2 of the scale wanted at d,
-    None where the engine decides.
+    d to d - 1 rescale (entry 0 is not used), `drops[d]` by how many bits; `log_scales[d]` is log2
+    of the scale wanted at d, None where the engine decides.
     """
 
     rescales: tuple[bool, ...]
     log_scales: tuple[float | None, ...]
+    drops: tuple[float, ...]
 
     @classmethod
-    def eager(cls, depth: int, log_scale: float | None = None) -> Rescaling:
-        """A rescale after every product."""
-        return cls((False, *(True,) * depth), (log_scale,) * (depth + 1))
+    def eager(cls, depth: int) -> Rescaling:
+        """A rescale after every product, by as much as the engine likes."""
+        return cls((False, *(True,) * depth), (None,) * (depth + 1), (0.0,) * (depth + 1))
 
     @property
     def depth(self) -> int:
@@ -76,15 +78,23 @@ class _Draft:
         return self.base + self.special + sum(b for b in self.drops if b is not None)
 
 
-def seal_schedules(cipher_steps: tuple[bool, ...], headroom: int, log_n: int) -> list[Schedule]:
+class Step(Enum):
+    """What happens from depth d to d - 1."""
+
+    PLAIN = "products with plaintexts only"
+    CIPHER = "products of ciphertexts; affine maps follow"
+    INNER = "products of ciphertexts within a polynomial"
+
+
+def seal_schedules(steps: tuple[Step, ...], headroom: int, log_n: int) -> list[Schedule]:
     """Schedules that fit 128-bit security on the ring 2^log_n, the cheapest first.
 
-    `cipher_steps[d]` says whether ciphertexts are multiplied from depth d to d - 1 (entry 0 is not
-    used); `headroom` is log2 of the largest value plus one for its sign. For every way of putting
+    `steps[d]` says what happens from depth d to d - 1 (entry 0 is not used). INNER steps always
+    rescale, since powers of different depths meet within a polynomial. `headroom` is log2 of the largest value plus one for its sign. For every way of putting
     rescales off, the precision is made as high as the security table leaves room for.
     """
     found: dict[tuple[tuple[bool, ...], bool], Schedule] = {}
-    for rules in _rules(cipher_steps, headroom, log_n):
+    for rules in _rules(steps, headroom, log_n):
         draft, precision = _most_precise(rules)
         if draft is None:
             continue
@@ -92,7 +102,7 @@ def seal_schedules(cipher_steps: tuple[bool, ...], headroom: int, log_n: int) ->
         key = (schedule.rescaling.rescales, rules.low_rotations)
         if key not in found or schedule.precision > found[key].precision:
             found[key] = schedule
-    return sorted(found.values(), key=lambda s: (_work(s.rescaling, cipher_steps), -s.precision))
+    return sorted(found.values(), key=lambda s: (_work(s.rescaling, steps), -s.precision))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,7 @@ class _Rules:
     drop. `low_rotations` leaves room for rotations at the lowest scales, before a product.
     """
 
-    cipher_steps: tuple[bool, ...]
+    steps: tuple[Step, ...]
     headroom: int
     log_n: int
     plain: int
@@ -111,12 +121,12 @@ class _Rules:
     low_rotations: bool
 
 
-def _rules(cipher_steps: tuple[bool, ...], headroom: int, log_n: int) -> Iterator[_Rules]:
+def _rules(steps: tuple[Step, ...], headroom: int, log_n: int) -> Iterator[_Rules]:
     thresholds = (SMALLEST_RESCALE, 24, 28, 32, 36, 40, 44, 48, 52, 56, 59, 1000)
     for plain in thresholds:
         for cipher in thresholds:
             for low_rotations in (False, True):
-                yield _Rules(cipher_steps, headroom, log_n, plain, cipher, low_rotations)
+                yield _Rules(steps, headroom, log_n, plain, cipher, low_rotations)
 
 
 def _most_precise(rules: _Rules) -> tuple[_Draft | None, float]:
@@ -147,15 +157,17 @@ def _walk(rules: _Rules, precision: float) -> _Draft | None:
     scale = lowest
     scales, switched = [scale], []
     drops: list[int | None] = []
-    for depth in range(len(rules.cipher_steps) - 1, 0, -1):
-        ciphers = rules.cipher_steps[depth]
+    for depth in range(len(rules.steps) - 1, 0, -1):
+        step = rules.steps[depth]
+        ciphers = step is not Step.PLAIN
         before = scale
         scale = 2 * scale if ciphers else scale + weights
         # Ciphertext products switch keys before they rescale, folds after.
         product = scale
         spare = floor(scale - lowest)
         drop = min(spare, LARGEST_PRIME)
-        if spare < (rules.cipher if ciphers else rules.plain):
+        threshold = rules.cipher if ciphers else rules.plain
+        if spare < threshold and step is not Step.INNER:
             drops.append(None)
         elif drop < SMALLEST_RESCALE:
             return None
@@ -206,13 +218,15 @@ def _schedule(draft: _Draft, log_n: int, precision: float) -> Schedule:
     ).check()
     rescales = tuple(b is not None for b in draft.drops)
     scales = tuple(round(s * SCALE_UNITS) / SCALE_UNITS for s in draft.log_scales)
-    return Schedule(params, Rescaling(rescales, scales), precision)
+    drops = tuple(float(b or 0) for b in draft.drops)
+    return Schedule(params, Rescaling(rescales, scales, drops), precision)
 
 
-def _work(rescaling: Rescaling, cipher_steps: tuple[bool, ...]) -> float:
+def _work(rescaling: Rescaling, steps: tuple[Step, ...]) -> float:
     """Key-switching work, before a plan knows it: a few rotations to a map, one to a product."""
     total = 0.0
     for depth in range(1, rescaling.depth + 1):
-        level = rescaling.level(depth - 1 if not cipher_steps[depth] else depth)
-        total += (1 if cipher_steps[depth] else 6) * (level + 1) * (level + 2)
+        plain = steps[depth] is Step.PLAIN
+        level = rescaling.level(depth - 1 if plain else depth)
+        total += (6 if plain else 1) * (level + 1) * (level + 2)
     return total
