@@ -61,7 +61,7 @@ class Client:
         self._key: SecretKey | None = None
         if secret_key is not None:
             file = read_secret_key(secret_key)
-            file.binding.check_model(model, self._engine.name, "secret key", file.where)
+            file.binding.check_model(model, self._engine.family, "secret key", file.where)
             self._key = self._engine.load_secret_key(file.body, file.binding.key_id)
 
     @property
@@ -78,7 +78,7 @@ class Client:
         # Keys are for ring slots; the model lists rotations of the plan, `batch` times as short.
         rotations = tuple(r * self.batch for r in self.model.rotations)
         key, evaluation = self._engine.generate_keys(rotations)
-        binding = Binding.of(self.model, self._engine.name, key.key_id)
+        binding = Binding.of(self.model, self._engine.family, key.key_id)
         pair = KeyPair(
             key.key_id,
             secret_key_to_bytes(binding, self._engine.save_secret_key(key)),
@@ -127,7 +127,7 @@ class Client:
         )
         return message_to_bytes(
             Message(
-                binding=Binding.of(model, self._engine.name, key.key_id),
+                binding=Binding.of(model, self._engine.family, key.key_id),
                 where="",
                 direction="input",
                 windows=len(arrays[0]),
@@ -163,7 +163,7 @@ class Client:
 
     def _check_answer(self, answer: Message, key: SecretKey) -> None:
         where = answer.where
-        answer.binding.check_model(self.model, self._engine.name, "ciphertext", where)
+        answer.binding.check_model(self.model, self._engine.family, "ciphertext", where)
         answer.binding.check_key(key.key_id, "ciphertext", where)
         if answer.direction != "output":
             raise ArtifactError(

@@ -93,6 +93,10 @@ class Engine(Protocol):
     capabilities: Capabilities
 
     @property
+    def family(self) -> str:
+        """Engines of one family read each other's keys and ciphertexts: a CPU's and a GPU's."""
+
+    @property
     def slots(self) -> int: ...
 
     @property

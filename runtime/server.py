@@ -33,7 +33,7 @@ class Server:
         self.model = model
         self._engine: Engine = open_engine(model.params) if engine is None else engine
         file = read_evaluation_keys(evaluation_keys)
-        file.binding.check_model(model, self._engine.name, "evaluation keys", file.where)
+        file.binding.check_model(model, self._engine.family, "evaluation keys", file.where)
         batch = model.params.slots // model.program.slots
         missing = {r * batch for r in model.program.rotations} - set(file.rotations)
         if missing:
@@ -67,7 +67,7 @@ class Server:
         outputs = self._executor.run(inputs, on_step)
         return message_to_bytes(
             Message(
-                binding=Binding.of(self.model, self._engine.name, self._key_id),
+                binding=Binding.of(self.model, self._engine.family, self._key_id),
                 where="",
                 direction="output",
                 windows=question.windows,
@@ -80,7 +80,7 @@ class Server:
 
     def _check(self, question: Message) -> None:
         where, program = question.where, self.model.program
-        question.binding.check_model(self.model, self._engine.name, "ciphertext", where)
+        question.binding.check_model(self.model, self._engine.family, "ciphertext", where)
         question.binding.check_key(self._key_id, "ciphertext", where)
         if question.direction != "input":
             raise ArtifactError(

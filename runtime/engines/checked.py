@@ -41,12 +41,13 @@ class CheckedEngine(ABC):
     params: CkksParams
     capabilities: Capabilities
 
-    family: ClassVar[str] = ""
-    """Engines of one family read each other's keys and ciphertexts; by default the name."""
-
     def __init__(self, params: CkksParams) -> None:
         self.params = params
-        self.space = space_of(self.family or self.name, params)
+        self.space = space_of(self.family, params)
+
+    @property
+    def family(self) -> str:
+        return self.name
 
     @property
     def slots(self) -> int:

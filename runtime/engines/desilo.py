@@ -99,6 +99,11 @@ class DesiloEngine(CheckedEngine):
         self.key_level = params.max_level - 1 if shared else params.max_level
 
     @property
+    def family(self) -> str:
+        """The CPU's and the GPU's files are the same."""
+        return "desilo"
+
+    @property
     def moduli(self) -> tuple[float, ...]:
         """Nominal: the library corrects for the true primes, so that every scale stays 2^40."""
         return (2.0**60, *(2.0**NOMINAL_LOG_SCALE,) * self.params.max_level)
@@ -230,7 +235,6 @@ class DesiloGpuEngine(DesiloEngine):
     """The same on a GPU; needs the CUDA build, `desilofhe-cu130==1.17.0` for instance."""
 
     name = "desilo-gpu"
-    family = "desilo"
     mode = "gpu"
 
 
