@@ -28,6 +28,8 @@ from .explain import explain as explained
 from .options import Effort, Options
 from .verification import verify as verified
 
+app = typer.Typer(name="eer-compile", add_completion=False, rich_markup_mode=None)
+
 _DEFAULTS = Options()
 NARROWEST = 80
 
@@ -36,11 +38,10 @@ ModelFile = Annotated[Path, typer.Argument(help="model.eer.", metavar="MODEL", s
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `eer-compile` and return its exit code."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(epilog=EPILOG)(compile_command)
     return run_app(app, "eer-compile", argv)
 
 
+@app.command(epilog=EPILOG)
 def compile_command(
     model: Annotated[
         Path, typer.Argument(help="An ONNX model.", metavar="MODEL.onnx", show_default=False)

@@ -80,4 +80,5 @@ def _candidates(shifts: NDArray[np.int64], slots: int) -> NDArray[np.int64]:
 def _distinct(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many different values each row has."""
     ordered = np.sort(rows, axis=1)
-    return 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(axis=1)
+    distinct: NDArray[np.int64] = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(axis=1)
+    return distinct

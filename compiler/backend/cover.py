@@ -185,7 +185,7 @@ class _Pairs:
         self.missing = total
         self._next = 0
 
-    def _seen(self, source: Source, shifts: Index) -> tuple[Index, Index]:
+    def _seen(self, source: Source, shifts: Index) -> tuple[NDArray[np.int32], Index]:
         """(weight number, pair) [shifts, at], the weight -1 where a slot sees nothing of use."""
         cells = self._cells(source)
         table = self.lookup[source.operand]

@@ -1,4 +1,4 @@
-"""Lowering: from a scheduled graph to both halves of a model, on the cheapest parameters that do."""
+"""Lowering: a scheduled graph to both halves of a model, on the cheapest parameters that do."""
 
 from __future__ import annotations
 
@@ -174,8 +174,8 @@ def _check_exact(wanted: dict[str, Vector], found: dict[str, Vector]) -> None:
         error = float(np.abs(values - found[name]).max()) / scale
         if not error <= EXACT:
             raise InternalError(
-                f"the compiled program computes output '{name}' with a relative error of {error:.2g}"
-                " even without noise",
+                f"the compiled program computes output '{name}' with a relative error of "
+                f"{error:.2g} even without noise",
                 hint="this is a bug in the layouts: please report it with the model",
             )
 

@@ -90,8 +90,9 @@ def seal_schedules(steps: tuple[Step, ...], headroom: int, log_n: int) -> list[S
     """Schedules that fit 128-bit security on the ring 2^log_n, the cheapest first.
 
     `steps[d]` says what happens from depth d to d - 1 (entry 0 is not used). INNER steps always
-    rescale, since powers of different depths meet within a polynomial. `headroom` is log2 of the largest value plus one for its sign. For every way of putting
-    rescales off, the precision is made as high as the security table leaves room for.
+    rescale, since powers of different depths meet within a polynomial. `headroom` is log2 of the
+    largest value plus one for its sign. For every way of putting rescales off, the precision is
+    made as high as the security table leaves room for.
     """
     found: dict[tuple[tuple[bool, ...], bool], Schedule] = {}
     for rules in _rules(steps, headroom, log_n):

@@ -1,4 +1,4 @@
-"""Simulation: the program on the slot interpreter, exactly or with CKKS noise, watched slot by slot.
+"""Simulation: the program on the slot interpreter, exactly or with noise, watched slot by slot.
 
 The real executor runs; only the engine is another. Slots that hold nothing of use count as well:
 one that outgrows the modulus would spoil all the others.
