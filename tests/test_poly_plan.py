@@ -7,6 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.polynomial import chebyshev
+from scipy.special import expit
+
 from eer.compiler.backend.poly_schemes import plan_polynomial
 from eer.compiler.ir.poly_plan import (
     Difference,
@@ -20,10 +25,6 @@ from eer.compiler.ir.poly_plan import (
     registers_read,
 )
 from eer.compiler.ir.tensor import Polynomial, Vector
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.polynomial import chebyshev
-from scipy.special import expit
 
 FUNCTIONS: dict[str, Callable[[Vector], Vector]] = {
     "silu": lambda x: x * expit(x),

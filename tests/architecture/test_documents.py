@@ -109,9 +109,9 @@ def test_adrs_are_numbered_and_listed() -> None:
 
 def test_every_option_of_the_compiler_is_in_its_help() -> None:
     """The README sends readers to --help for options: it must say something about each."""
-    from eer.compiler import cli
+    from eer.compiler.cli import app
 
-    command = typer.main.get_command(cli.app)
+    command = typer.main.get_command(app)
     for parameter in command.params:
         if getattr(parameter, "param_type_name", "") == "option" and parameter.name != "help":
             assert getattr(parameter, "help", None), parameter.name
