@@ -1,0 +1,58 @@
+"""What is measured: a network, an activation, and how many windows share a ciphertext."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eer.runtime.errors import UsageError
+
+from .tasks import ACTIVATIONS, TASKS, WINDOWS
+
+ENGINES = ("seal", "desilo")
+
+STANDARD = ("T1/square", "T1/silu", "T2/square", "T2/silu", "T3/square", "T3/silu")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One comparison. `onnx` and `data` stand for a model of the user's own in place of a task."""
+
+    task: str
+    activation: str
+    batch: int = 1
+    onnx: Path | None = None
+    data: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """As on the command line: T1/silu, or T1/square/128 for a batch."""
+        words = [self.task, self.activation] + ([str(self.batch)] if self.batch > 1 else [])
+        return "/".join(words)
+
+    def messages(self, wanted: int) -> int:
+        """How many messages are sent: one for each of `wanted` windows, or three full batches."""
+        return wanted if self.batch == 1 else min(3, wanted)
+
+    def windows(self, wanted: int) -> int:
+        """Different windows among them: a batch is sent as often as there are messages."""
+        return max(self.batch, min(wanted, WINDOWS)) if self.batch > 1 else wanted
+
+
+def parse(text: str) -> Case:
+    """The case named `text`. Raises UsageError for one that there is not."""
+    task, _, rest = text.partition("/")
+    activation, _, batch = rest.partition("/")
+    if task not in TASKS or activation not in ACTIVATIONS or not (batch or "1").isdecimal():
+        raise UsageError(
+            f"there is no case {text!r}",
+            hint=f"TASK/ACTIVATION or TASK/ACTIVATION/BATCH, with TASK one of {', '.join(TASKS)} "
+            f"and ACTIVATION one of {', '.join(ACTIVATIONS)}",
+        )
+    return Case(task, activation, int(batch or "1"))
+
+
+def parse_all(texts: list[str]) -> Iterator[Case]:
+    for text in texts or STANDARD:
+        yield parse(text)

@@ -1,0 +1,207 @@
+"""The benchmark's command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from eer.runtime.errors import EerError, FileError, UsageError
+
+from . import costs, report
+from .cases import ENGINES, STANDARD, Case, parse_all
+from .machine import describe
+from .peers import environments
+from .peers.catalogue import PEERS
+from .process import Launch
+from .result import Row
+from .session import Conditions, Entry, run_case
+
+HERE = Path(__file__).resolve().parent
+RESULTS, PAGE = HERE / "results.json", HERE / "RESULTS.md"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Compile times, latencies, sizes and errors of eer, and of its peers.",
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    _run_arguments(commands.add_parser("run", help="measure (the default)"))
+    cost = commands.add_parser("costs", help="time engine operations; fit the cost model")
+    cost.add_argument("--engine", choices=ENGINES, default="seal")
+    cost.add_argument("--rings", type=int, nargs="+", choices=(13, 14, 15), default=[13, 14, 15])
+    cost.add_argument("--samples", type=int, default=7, help="medians over so many")
+    cost.add_argument("--out", type=Path, default=Path("out/bench"), help="folder for costs.json")
+    peers = commands.add_parser("peers", help="list, install or remove other tools")
+    peers.add_argument("action", choices=("list", "install", "remove"))
+    peers.add_argument("names", nargs="*", metavar="NAME")
+    commands.add_parser("render", help="write RESULTS.md from results.json again")
+    return top
+
+
+def _run_arguments(run: argparse.ArgumentParser) -> None:
+    add = run.add_argument
+    add(
+        "cases",
+        nargs="*",
+        metavar="CASE",
+        help=f"TASK/ACTIVATION or TASK/ACTIVATION/BATCH (default: {' '.join(STANDARD)})",
+    )
+    add("--engines", nargs="+", choices=ENGINES, default=["seal"])
+    add("--peers", nargs="*", metavar="NAME", help="default: all that are installed")
+    add("--windows", type=int, default=20, help="inputs of each case; medians are over them")
+    add("--memory", type=float, default=12.0, help="GB of address space for each process")
+    add("--core", type=int, help="bind all contestants to this CPU (default: the last one)")
+    add("--limit", type=float, default=1800.0, help="seconds for one compilation or message")
+    add("--onnx", type=Path, help="a model of your own in place of the cases")
+    add("--data", type=Path, help="its .npz file with arrays 'calibration' and 'inputs'")
+    add("--out", type=Path, default=Path("out/bench"), help="folder for results.json, plot.png")
+    add("--record", action="store_true", help="merge into benchmarks/RESULTS.md")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 0, the error's, or 1 where a run of eer failed."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    known = ("run", "costs", "peers", "render", "-h", "--help")
+    given = parser().parse_args(words if words and words[0] in known else ["run", *words])
+    console = Console()
+    try:
+        match given.command:
+            case "costs":
+                return _costs(given, console)
+            case "peers":
+                return _peers(given, console)
+            case "render":
+                report.render(PAGE, report.read(RESULTS))
+                return 0
+            case _:
+                return _run(given, console)
+    except EerError as error:
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False)
+        return error.exit_code
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted", style="red")
+        return 130
+
+
+def _run(given: argparse.Namespace, console: Console) -> int:
+    if given.windows < 1:
+        raise UsageError(f"--windows must be at least 1, got {given.windows}")
+    cases = _cases(given)
+    machine = describe()
+    last = sorted(os.sched_getaffinity(0))[-1] if hasattr(os, "sched_getaffinity") else None
+    core = last if given.core is None else given.core
+    conditions = Conditions(given.windows, given.memory, core)
+    out = _folder(given.out)
+    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    rows: list[Row] = []
+    with console.status("") as status:
+
+        def progress(text: str) -> None:
+            status.update(text)
+            if not console.is_terminal:
+                print(text, flush=True)
+
+        for case in cases:
+            entries = _entries(given, case, machine["packages"]["eer"])
+            found = run_case(case, entries, conditions, progress)
+            rows += [replace(row, machine=machine) for row in found]
+            # After every case: a long run that is broken off keeps what it has.
+            report.write_json(out / "results.json", rows, machine, command)
+            if given.record:
+                report.record(RESULTS, PAGE, rows)
+    console.print(report.table(rows))
+    from .plot import write_plot
+
+    write_plot(out / "plot.png", rows)
+    console.print(f"All figures are in {out / 'results.json'}", highlight=False)
+    return int(any(r.failure is not None and r.contestant.startswith("eer") for r in rows))
+
+
+def _cases(given: argparse.Namespace) -> list[Case]:
+    if given.onnx is None and given.data is None:
+        return list(parse_all(given.cases))
+    if given.onnx is None or given.data is None or given.cases:
+        raise UsageError(
+            "--onnx and --data belong together, and stand for the cases",
+            hint="give both, and no CASE",
+        )
+    return [Case(given.onnx.stem, "onnx", 1, given.onnx, given.data)]
+
+
+def _entries(given: argparse.Namespace, case: Case, version: str) -> list[Entry]:
+    python = Path(sys.executable)
+    entries = [
+        Entry(f"eer/{engine}", version, Launch(python, "benchmarks.ours", given.limit), engine)
+        for engine in given.engines
+    ]
+    if case.onnx is not None:
+        return entries
+    wanted = (
+        environments.installed()
+        if given.peers is None
+        else [environments.find(name) for name in given.peers]
+    )
+    for peer in wanted:
+        parameters = peer.parameters(case)
+        found = environments.version(peer)
+        if found is None:
+            raise UsageError(
+                f"{peer.name} is not installed",
+                hint=f"python -m benchmarks peers install {peer.name}",
+            )
+        if parameters is not None:
+            launch = Launch(environments.interpreter(peer), peer.module, given.limit)
+            entries.append(
+                Entry(
+                    peer.name,
+                    found,
+                    launch,
+                    parameters=parameters,
+                    compiles=peer.compiles,
+                    most_windows=peer.most_windows,
+                )
+            )
+    return entries
+
+
+def _costs(given: argparse.Namespace, console: Console) -> int:
+    fit = costs.measure(given.engine, tuple(given.rings), given.samples)
+    console.print(costs.table(fit))
+    path = _folder(given.out) / f"costs-{given.engine}.json"
+    costs.write(path, fit, describe())
+    console.print(f"All measurements are in {path}", highlight=False)
+    return 0
+
+
+def _peers(given: argparse.Namespace, console: Console) -> int:
+    if given.action == "list":
+        for peer in PEERS.values():
+            found = environments.version(peer)
+            console.print(f"{peer.name:10} {found or 'not installed'}", highlight=False)
+        return 0
+    if not given.names:
+        raise UsageError("name the peers", hint="python -m benchmarks peers list")
+    for name in given.names:
+        peer = environments.find(name)
+        if given.action == "remove":
+            environments.remove(peer)
+            continue
+        console.print(f"installing {peer.name} into its own environment", highlight=False)
+        console.print(f"{peer.name} {environments.install(peer)}", highlight=False)
+    return 0
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder: {error.strerror}", where=str(path)) from error
+    return path

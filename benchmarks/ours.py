@@ -1,0 +1,99 @@
+"""eer as a contestant: compiled in one process, served from its files in another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eer.runtime.bundle import load_model
+from eer.runtime.client import Client
+from eer.runtime.server import Server
+
+from .contestant import Json, OpenTask, Stopwatch, load
+from .data import Array
+
+MODEL_FILE = "model.eer"
+POLYNOMIAL_FILE = "polynomial.npy"
+ONNX_FILE = "model.onnx"
+"""Where this is in the folder, it is compiled in place of one of the benchmark's own networks."""
+
+
+def compile_task(folder: Path) -> Json:
+    """Compile with the compiler's defaults, calibrated on the task's data."""
+    # Here only: what serves needs neither the compiler nor PyTorch.
+    import torch
+
+    from eer.compiler import Options, compile_model
+
+    torch.set_num_threads(1)
+    data, settings = load(folder)
+    onnx = folder / ONNX_FILE
+    if onnx.exists():
+        source: object = onnx
+    else:
+        from .tasks import build
+
+        source = build(data)
+    options = Options(engine=settings.engine, batch=settings.batch)
+    compiled = compile_model(source, data.calibration, options)
+    compiled.save(folder / MODEL_FILE)
+    (name,) = (output.name for output in compiled.client.outputs)
+    np.save(folder / POLYNOMIAL_FILE, compiled.plaintext(data.inputs)[name])
+    report = compiled.report
+    layers = [{k: v for k, v in x.items() if k != "source"} for x in report["layers"]]
+    return {
+        "predicted_ms": report["predicted_ms"],
+        "compile_stages_s": report["compile_seconds"],
+        "operations": report["program"]["operations"],
+        "layers": layers,
+        "degrees": [fit.get("degree") for fit in report["activations"].get("fits", [])],
+        "warnings": report["warnings"],
+    }
+
+
+def open_task(folder: Path) -> OpenTask:
+    """Load both bundles, make keys, and give the server its half of them."""
+    return _OpenTask(folder)
+
+
+class _OpenTask:
+    def __init__(self, folder: Path) -> None:
+        bundle = load_model(folder / MODEL_FILE)
+        client_model, server_model = bundle.client, bundle.server
+        watch = Stopwatch()
+        self._client = Client(client_model, range_check="off")
+        with watch.stage("keygen"):
+            keys = self._client.generate_keys()
+        with watch.stage("load"):
+            self._server = Server(server_model, keys.evaluation)
+        self._output = client_model.outputs[0].name
+        params, count = client_model.params, len(client_model.rotations)
+        digits = len(params.log_q)
+        held = 2 * digits * (digits + len(params.log_p)) * params.ring_dimension * 8
+        self.facts: Json = {
+            "parameters": {
+                "log_n": params.log_n,
+                "log_scale": params.log_scale,
+                "levels": params.max_level,
+                "log_qp": round(params.log_qp, 1),
+            },
+            "rotation_keys": count,
+            # All switching keys are of one size.
+            "rotation_key_bytes": len(keys.evaluation) * count // (count + 1),
+            "rotation_key_bytes_held": held * count if params.engine == "seal" else None,
+            "evaluation_key_bytes": len(keys.evaluation),
+            "keygen_cpu_s": watch.cpu["keygen"] / 1e3,
+            "load_cpu_s": watch.cpu["load"] / 1e3,
+        }
+
+    def answer(self, windows: Array, watch: Stopwatch) -> NDArray[np.float64]:
+        with watch.stage("encrypt"):
+            question = self._client.encrypt(windows)
+        with watch.stage("run"):
+            answer = self._server.run(question)
+        with watch.stage("decrypt"):
+            prediction = self._client.decrypt(answer)
+        self.facts |= {"upload_bytes": len(question), "download_bytes": len(answer)}
+        return np.asarray(prediction.outputs[self._output], dtype=np.float64)

@@ -1,0 +1,123 @@
+"""A contestant's process, seen from the harness."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from eer.runtime.errors import EerError
+
+from .contestant import Json
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LOG_FILE = "log.txt"
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GOMAXPROCS")
+
+
+class ContestantError(EerError):
+    """A contestant failed, or took too long."""
+
+    code = "contestant"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to run a contestant: its interpreter, its module, and the seconds that it may take."""
+
+    python: Path
+    module: str
+    limit: float
+
+    def start(self, mode: str, folder: Path) -> ContestantProcess:
+        """Start `benchmarks.worker` on `folder`; what its libraries print goes to log.txt there."""
+        return ContestantProcess(self, mode, folder)
+
+
+class ContestantProcess:
+    """One worker; a context manager that ends it."""
+
+    def __init__(self, launch: Launch, mode: str, folder: Path) -> None:
+        command = [str(launch.python), "-m", "benchmarks.worker", launch.module, mode, str(folder)]
+        environment = dict(os.environ) | dict.fromkeys(_ONE_THREAD, "1")
+        environment["PYTHONPATH"] = str(REPOSITORY)
+        environment.pop("PYTHONHOME", None)
+        self._launch = launch
+        self._log = folder / LOG_FILE
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                cwd=folder,
+                text=True,
+            )
+
+    def __enter__(self) -> ContestantProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        if error is not None:
+            self._process.kill()
+        with suppress(OSError):  # it may have gone already
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def ask(self, request: Json) -> Json:
+        """Send one request and return the reply."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise self._failed("it ended early") from error
+        return self.reply()
+
+    def reply(self) -> Json:
+        """The next line of the process. Raises ContestantError where it reports an error."""
+        assert self._process.stdout is not None
+        timer = threading.Timer(self._launch.limit, self._process.kill)
+        timer.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            expired = not timer.is_alive()
+            timer.cancel()
+        if not line:
+            code = self._process.wait()
+            raise self._failed(
+                f"it took more than {self._launch.limit:.0f} s"
+                if expired
+                else f"it ended with exit code {code}"
+            )
+        reply: Json = json.loads(line)
+        if "error" in reply:
+            raise self._failed(str(reply["error"]))
+        return reply
+
+    def _failed(self, reason: str) -> ContestantError:
+        # The path of a temporary folder would tell nothing in a published table.
+        lines = self._log.read_text(errors="replace").splitlines()
+        print("\n".join(lines[-20:]), file=sys.stderr)
+        return ContestantError(reason, where=self._launch.module)
