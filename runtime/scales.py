@@ -45,13 +45,14 @@ class _Expression:
     """const + sum of coefficient * variable, in log2."""
 
     const: float
-    terms: dict[int, int] = field(default_factory=dict)
+    terms: dict[int, float] = field(default_factory=dict)
 
     def plus(self, other: _Expression, sign: int = 1) -> _Expression:
         terms = dict(self.terms)
         for variable, c in other.terms.items():
             terms[variable] = terms.get(variable, 0) + sign * c
-        return _Expression(self.const + sign * other.const, {v: c for v, c in terms.items() if c})
+        kept = {v: c for v, c in terms.items() if abs(c) > TOLERANCE}
+        return _Expression(self.const + sign * other.const, kept)
 
 
 @dataclass(slots=True)
@@ -75,16 +76,15 @@ class _Solver:
         return e
 
     def equate(self, a: _Expression, b: _Expression, what: str) -> None:
-        """Bind the youngest variable that occurs once in a - b = 0."""
+        """Bind the youngest of the variables that occur least often in a - b = 0."""
         d = self.resolve(a.plus(b, -1))
-        units = [v for v, c in d.terms.items() if abs(c) == 1]
         if not d.terms and abs(d.const) < TOLERANCE:
             return
-        if not units:
+        if not d.terms:
             raise InternalError(f"{what} adds two values whose scales cannot be made equal")
-        v = max(units)
-        sign = -d.terms.pop(v)
-        self.bound[v] = _Expression(sign * d.const, {w: sign * c for w, c in d.terms.items()})
+        v = min(d.terms, key=lambda w: (abs(d.terms[w]), -w))
+        factor = -1.0 / d.terms.pop(v)
+        self.bound[v] = _Expression(factor * d.const, {w: factor * c for w, c in d.terms.items()})
 
 
 def assign_scales(program: Program, moduli: Sequence[float], input_scale: float) -> Scales:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..cost import CostModel
-from ..ir.layout import Index, Layout
+from ..ir.layout import NOTHING, Index, Layout
 from .bsgs import choose_split
 from .cover import MAX_TERMS, Source, Term, cover, pack_for, read, slide
 from .decision import AffinePlan, CipherPlan
@@ -31,7 +31,7 @@ class AffineTask:
 
     `layouts[k]` is None where operand k is an input, which the client packs as we like.
     `prefolds` are folds that have been applied to operands already: matrices and layouts are those
-    of the sums.
+    of the sums. `natural` has the packing of inputs that do have a layout, their own order.
     """
 
     matrices: tuple[csr_array, ...]
@@ -40,6 +40,7 @@ class AffineTask:
     low: int
     slots: int
     prefolds: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    natural: dict[int, Index] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
@@ -55,9 +56,22 @@ class AffineTask:
                 matrices[k], layouts[k], prefolds[k] = found.matrix, found.layout, found.strides
         if not prefolds:
             return None
-        return AffineTask(
-            tuple(matrices), tuple(layouts), self.level, self.low, self.slots, prefolds
-        )
+        return replace(self, matrices=tuple(matrices), layouts=tuple(layouts), prefolds=prefolds)
+
+    def in_natural_order(self) -> AffineTask:
+        """The same map with inputs packed as they come, replicated where there is room."""
+        layouts = list(self.layouts)
+        natural: dict[int, Index] = {}
+        for k, layout in enumerate(self.layouts):
+            if layout is None:
+                size = self.matrices[k].shape[1]
+                period = min(self.slots, 1 << (size - 1).bit_length())
+                ciphers = -(-size // self.slots)
+                index = np.full(ciphers * period, NOTHING, dtype=np.int64)
+                index[:size] = np.arange(size)
+                natural[k] = np.tile(index.reshape(ciphers, period), (1, self.slots // period))
+                layouts[k] = Layout(natural[k])
+        return replace(self, layouts=tuple(layouts), natural=natural)
 
     def prefold_cost(self, cost: CostModel) -> float:
         rotations = sum(len(strides) for strides in self.prefolds.values())
@@ -70,25 +84,31 @@ def plan_affine(
     """The map carried out in `pattern`, or None where that is impossible or dearer than `limit`."""
     if lower_bound(task, pattern, cost) > limit:
         return None
-    packed: dict[int, Index] = {}
+    packed: dict[int, Index] = dict(task.natural)
+    skip: set[int] = set()
     sources: list[Source] = []
-    ready: list[Term] = []
+    ready: list[list[Term]] = [[] for _ in pattern.owner]
     covered: list[int] = []
     for k, layout in enumerate(task.layouts):
         if layout is None:
-            found = pack_for(pattern, task.matrices[k])
-            if found is None or len(found.index) > MAX_PACKED:
+            skip.add(k)
+            rows: list[Index] = []
+            for cipher in range(len(pattern.owner)):
+                found = pack_for(pattern, cipher, task.matrices[k])
+                first = len(sources) + len(rows)
+                ready[cipher] += [replace(t, source=first + t.source) for t in found.terms]
+                rows += list(found.index)
+            if len(rows) > MAX_PACKED:
                 return None
-            packed[k] = found.index
-            ready += [replace(t, source=len(sources) + t.source) for t in found.terms]
-            sources += [read(index, k) for index in found.index]
+            packed[k] = np.array(rows)
+            sources += [read(index, k) for index in rows]
         else:
             covered += range(len(sources), len(sources) + layout.ciphers)
             sources += [read(index, k) for index in layout.index]
     target = pattern.target
     plans = []
     for cipher in range(len(pattern.owner)):
-        terms = list(ready)
+        terms = list(ready[cipher])
         if covered:
             reads = [sources[c] for c in covered]
             if pattern.kind == "sliding":
@@ -106,7 +126,7 @@ def plan_affine(
                     reads,
                     task.matrices,
                     budget,
-                    skip=frozenset(packed),
+                    skip=frozenset(skip),
                 )
                 if masked is None:
                     return None

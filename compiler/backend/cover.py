@@ -39,18 +39,16 @@ class Packed:
     terms: tuple[Term, ...]
 
 
-def pack_for(pattern: Pattern, matrix: csr_array) -> Packed | None:
+def pack_for(pattern: Pattern, cipher: int, matrix: csr_array) -> Packed:
     """Let the client arrange the input so that no rotation is needed before the fold.
 
-    The j-th slot of a window in ciphertext c holds the (c * fold + j)-th input that its output
-    reads. None when the pattern has several output ciphertexts.
+    The j-th slot of a window in packed ciphertext c holds the (c * fold + j)-th input that its
+    output in ciphertext `cipher` reads.
     """
-    if len(pattern.owner) != 1:
-        return None
-    owner = pattern.owner[0]
+    owner = pattern.owner[cipher]
     slots = len(owner)
     folds = len(pattern.strides)
-    rank = _ranks(pattern)
+    rank = _ranks(pattern, cipher)
     counts = np.diff(matrix.indptr)
     reads = np.where(owner >= 0, counts[np.maximum(owner, 0)], 0)
     ciphers = max(1, -(-int(reads.max()) // (1 << folds)))
@@ -67,13 +65,13 @@ def pack_for(pattern: Pattern, matrix: csr_array) -> Packed | None:
     return Packed(index, tuple(terms))
 
 
-def _ranks(pattern: Pattern) -> Index:
+def _ranks(pattern: Pattern, cipher: int) -> Index:
     """Position of each slot in its window (sliding: the same for every window it is in)."""
     slots = pattern.owner.shape[1]
     size = 1 << len(pattern.strides)
     if pattern.kind == "sliding":
         return (np.arange(slots) // pattern.period) % size
-    window = pattern.window[0]
+    window = pattern.window[cipher]
     order = np.argsort(window, kind="stable")
     held = order[window[order] >= 0]
     _, first, counts = np.unique(window[held], return_index=True, return_counts=True)

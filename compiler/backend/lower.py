@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import log2
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from eer.runtime.identity import compute_model_id
 from eer.runtime.model import ClientModel, InputSpec, OutputSpec, ServerModel
 from eer.runtime.params import CkksParams
 from eer.runtime.program import Program, Rotate, infer_levels
+from eer.runtime.scales import assign_scales
 
 from ..cost import CostModel
 from ..ir.tensor import Input, TensorGraph, Vector
@@ -20,6 +22,9 @@ from .levels import assign_levels, deepest_path, levels_used, steps_of
 from .parameters import deepest, schedules
 from .planner import Plan, Search, plan_graph
 from .simulate import Simulation, simulate
+
+COARSEST = 8.0
+"""log2 of the smallest plaintext scale that is worth simulating."""
 
 EXACT = 1e-6
 """Largest difference between the slot and the tensor interpreter, relative to the outputs."""
@@ -80,6 +85,8 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
             refused = problem
             continue
         lowered = _assemble(graph, plan, trial, target)
+        if trial.engine == "seal" and coarsest(lowered.server.program, trial) < COARSEST:
+            continue
         if not candidate.rotates_at_top and _rotates_at_top(lowered.server.program):
             continue
         exact = simulate(lowered.client, lowered.server.program, sample.inputs)
@@ -98,6 +105,13 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     if refused is not None and depth <= deepest(target.engine):
         raise refused
     raise _too_deep(graph, depth, target.engine)
+
+
+def coarsest(program: Program, params: CkksParams) -> float:
+    """log2 of the smallest scale at which a plaintext of `program` is encoded."""
+    moduli = [2.0**bits for bits in params.log_q]
+    scales = assign_scales(program, moduli, 2.0**params.log_scale)
+    return min((log2(s) for used in scales.plains.values() for s in used), default=COARSEST)
 
 
 def _rotates_at_top(program: Program) -> bool:

@@ -135,13 +135,17 @@ def _extend(
                 after,
                 state.slots,
             )
-            choices = [
-                (t, pattern)
-                for t in (task, task.prefolded())
-                if t is not None
-                for pattern in _patterns(graph, number, node, state, groups, t)
-            ]
-            for found in best_plans(choices, cost, search.keep, search.effort):
+
+            def plans(chosen: AffineTask) -> list[AffinePlan]:
+                choices = [
+                    (t, pattern)
+                    for t in (chosen, chosen.prefolded())
+                    if t is not None
+                    for pattern in _patterns(graph, number, node, state, groups, t)
+                ]
+                return best_plans(choices, cost, search.keep, search.effort)
+
+            for found in plans(task) or plans(task.in_natural_order()):
                 new = _with(state, number, found.layout, found.milliseconds)
                 new.affine[number] = found
                 yield new

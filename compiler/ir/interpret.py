@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from .tensor import Affine, Elementwise, Input, Polynomial, Product, TensorGraph, Vector
+from .poly_plan import run_steps
+from .tensor import Affine, Core, Elementwise, Input, Polynomial, Product, TensorGraph, Vector
 
 
 def evaluate(graph: TensorGraph, inputs: Mapping[str, Vector]) -> tuple[Vector, ...]:
@@ -31,6 +32,8 @@ def evaluate(graph: TensorGraph, inputs: Mapping[str, Vector]) -> tuple[Vector, 
                 values.append(np.asarray(chebyshev.chebval(t, coefficients, tensor=False)))
             case Product():
                 values.append(args[0] * args[1])
+            case Core(plan):
+                values.append(run_steps(plan.steps, args[0])[-1])
     return tuple(values)
 
 
