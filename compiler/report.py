@@ -193,14 +193,17 @@ def _layers(graph: TensorGraph, lowered: Lowered) -> list[Json]:
     for number, node in enumerate(graph.nodes):
         if levels_used(node) == 0:
             continue
-        level = plan.levels[number]
+        depth = plan.levels[number]
+        level = plan.rescaling.level(depth + levels_used(node))
         entry: Json = {
             "name": ", ".join(node.origin.names) or f"n{number}",
             "ops": list(node.origin.ops),
             "source": node.origin.source,
             "shape": list(node.shape),
-            "level_in": level + levels_used(node),
-            "level_out": level,
+            "depth_in": depth + levels_used(node),
+            "depth_out": depth,
+            "level_in": level,
+            "level_out": plan.rescaling.level(depth),
         }
         if isinstance(node.op, Affine):
             a = plan.affine[number]
@@ -218,9 +221,9 @@ def _layers(graph: TensorGraph, lowered: Lowered) -> list[Json]:
             one = node.op.plan if isinstance(node.op, Core) else None
             products, plains = (one.products, one.plain_products) if one else (1, 0)
             each = (
-                products * (cost.multiply(level + 1) + cost.relinearise(level + 1))
-                + levels_used(node) * cost.rescale(level + 1)
-                + plains * cost.multiply_plain(level + 1)
+                products * (cost.multiply(level) + cost.relinearise(level))
+                + levels_used(node) * cost.rescale(level)
+                + plains * cost.multiply_plain(level)
             )
             entry |= {
                 "kind": "activation" if one else "product",
