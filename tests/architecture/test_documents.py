@@ -96,6 +96,12 @@ def test_the_security_table_is_the_one_that_is_enforced() -> None:
         assert {int(n): int(bits) for n, bits in rows} == MAX_LOG_QP_128, name
 
 
+def test_the_map_names_every_module_of_the_compiler() -> None:
+    text = text_of("docs/architecture.md")
+    for path in sorted((ROOT / "compiler").glob("*.py")):
+        assert path.stem == "__init__" or f" {path.name} " in text, path.name
+
+
 def test_adrs_are_numbered_and_listed() -> None:
     adrs = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
     assert [int(p.name[:4]) for p in adrs] == list(range(1, len(adrs) + 1))
