@@ -15,7 +15,7 @@ from ..options import Options
 from .affine_forms import value_of
 from .calibrate import Ranges
 from .degree_search import Group, levels, search_degrees
-from .fit import HIGHEST_DEGREE, stretch
+from .fit import HIGHEST_DEGREE
 from .rehearsal import Rehearsal
 from .verdict import Verdict, judge
 
@@ -214,10 +214,9 @@ def _fit(
     x = final.value(node.operands[0], degrees)
     polynomial = final.polynomial(number, degrees)
     error = value_of(polynomial, x) - op.function(x)
-    radius = stretch(degrees[number]) * fitter.radius
-    low, high = fitter.center - radius, fitter.center + radius
+    low, high = polynomial.center - polynomial.radius, polynomial.center + polynomial.radius
     spread = np.maximum(np.ptp(x, axis=0), 1e-12)
-    room = np.minimum(x.min(axis=0) - low[fitter.labels], high[fitter.labels] - x.max(axis=0))
+    room = np.minimum(x.min(axis=0) - low, high - x.max(axis=0))
     return ActivationFit(
         node=number,
         origin=node.origin,

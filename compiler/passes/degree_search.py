@@ -16,14 +16,25 @@ import numpy as np
 
 from ..ir.poly_plan import levels_of_degree
 from ..ir.tensor import Affine, Elementwise, Polynomial, Product, TensorGraph
+from .fit import HIGHEST_DEGREE, Parity
 from .rehearsal import Rehearsal
 from .verdict import Verdict
 
-PRODUCTS = (
-    *(0, 0, 1, 2, 2, 3, 3, 4, 5, 5, 5, 6, 6, 7, 7, 8, 8),
-    *(8, 8, 8, 8, 9, 10, 10, 10, 10, 11, 11, 11, 12, 12, 13, 13),
-)
-"""Ciphertext products by degree, for polynomials without zero coefficients."""
+PRODUCTS = {
+    Parity.NONE: (
+        *(0, 0, 1, 2, 2, 3, 3, 4, 5, 5, 5, 6, 6, 7, 7, 8, 8),
+        *(8, 8, 8, 8, 9, 10, 10, 10, 10, 11, 11, 11, 12, 12, 13, 13),
+    ),
+    Parity.EVEN: (
+        *(0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 5, 5, 6, 6, 6, 6, 6),
+        *(6, 8, 8, 8, 8, 8, 8, 9, 9, 9, 9, 10, 10, 10, 10, 12),
+    ),
+    Parity.ODD: (
+        *(0, 0, 0, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5, 7, 7, 8, 8),
+        *(7, 7, 8, 8, 9, 9, 9, 9, 10, 10, 10, 10, 11, 11, 12, 12),
+    ),
+}
+"""Ciphertext products by degree (see `plan_polynomial`), of smooth functions."""
 
 PROBE_DEGREE = 4
 ATTEMPTS = 10
@@ -75,6 +86,7 @@ class _Search:
         self.rms: list[Callable[[int], float]] = []
         self.gains: list[float] = []
         self.ladders: list[tuple[int, ...]] = []
+        self.parities: list[Parity] = []
         for group in groups:
             self.measure(group, max_degree)
 
@@ -87,6 +99,8 @@ class _Search:
         def rms(degree: int) -> float:
             return float(np.sqrt(np.mean([f.rms(degree) ** 2 for f in fitters])))
 
+        parities = {f.of(HIGHEST_DEGREE).parity for f in fitters}
+        self.parities.append(parities.pop() if len(parities) == 1 else Parity.NONE)
         self.rms.append(rms)
         probe = self.judge(dict.fromkeys(group.nodes, PROBE_DEGREE)).strain
         self.gains.append(min(probe, 1e9) / max(rms(PROBE_DEGREE), 1e-300))
@@ -95,9 +109,10 @@ class _Search:
             return
         rungs = []
         for low, high in _depths(max_degree):
-            # Just below a power of two coefficients are free; at it the leading one is not.
+            # Just below a power of two coefficients are free; at it the leading one is not, and
+            # parity may leave it out.
             below = max(low, high - 1)
-            rungs.append(high if rms(high) <= 1.05 * rms(below) else below)
+            rungs.append(high if rms(high) < 0.999 * rms(below) else below)
         self.ladders.append(tuple(rungs))
 
     def strain(self, degrees: tuple[int, ...]) -> float:
@@ -193,7 +208,7 @@ class _Search:
             for k, group in enumerate(self.groups):
                 if group.degree is not None:
                     continue
-                for d in _cheaper(degrees[k]):
+                for d in _cheaper(degrees[k], self.parities[k]):
                     lower = (*trial[:k], d, *trial[k + 1 :])
                     if self.strain(lower) * scale <= SAFETY:
                         trial[k] = d
@@ -234,9 +249,10 @@ def _depths(max_degree: int) -> Iterator[tuple[int, int]]:
         low = high + 1
 
 
-def _cheaper(degree: int) -> list[int]:
+def _cheaper(degree: int, parity: Parity) -> list[int]:
     """Degrees of as many levels with fewer products, cheapest first."""
     depth = levels_of_degree(degree)
+    products = PRODUCTS[parity]
     lower = [d for d in range(2, degree) if levels_of_degree(d) == depth]
-    cheaper = [d for d in lower if PRODUCTS[d] < PRODUCTS[degree]]
-    return sorted(cheaper, key=lambda d: (PRODUCTS[d], -d))
+    cheaper = [d for d in lower if products[d] < products[degree]]
+    return sorted(cheaper, key=lambda d: (products[d], -d))

@@ -9,6 +9,7 @@ the truncated Chebyshev series).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 
 import numpy as np
@@ -20,8 +21,8 @@ Labels = NDArray[np.int64]
 
 HIGHEST_DEGREE = 32
 
-EDGE_SHARE = 0.01
-LOW_EDGE_SHARE = 0.002
+EDGE_SHARE = 0.005
+LOW_EDGE_SHARE = 0.0005
 LOW_DEGREE = 4
 """Weight of the arcsine distribution, above and up to LOW_DEGREE. A polynomial of low degree stays
 bounded of itself, and has no freedom to spare for where no values are."""
@@ -41,6 +42,26 @@ NODES = np.concatenate((_OUTER, _INNER, -_OUTER[::-1]))
 """Where activations are sampled over their interval, in units of the radius, with its stretch."""
 
 
+class Parity(Enum):
+    """Symmetry of an activation f about 0, which leaves half of the terms out."""
+
+    NONE = "none"
+    EVEN = "linear and even"
+    """f(x) - f(-x) is a multiple of x: ReLU, SiLU, GELU."""
+    ODD = "constant and odd"
+    """f(x) + f(-x) is constant: tanh, sigmoid."""
+
+    def terms(self, degree: int) -> NDArray[np.int64]:
+        """Numbers of the Chebyshev polynomials up to `degree` that are needed."""
+        match self:
+            case Parity.NONE:
+                return np.arange(degree + 1)
+            case Parity.EVEN:
+                return np.array([k for k in range(degree + 1) if k % 2 == 0 or k == 1])
+            case Parity.ODD:
+                return np.array([k for k in range(degree + 1) if k % 2 == 1 or k == 0])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Points:
     """Typical inputs of each group, t [groups, points] in units of the radius, and the activation
@@ -57,6 +78,8 @@ class Fitter:
     `seen` and `held_out` are inputs that are fitted on, and inputs that are not; `at_nodes`
     [groups, nodes] is the activation at NODES. `distances` has held-out inputs' distances from
     the center, in units of the radius, where they are above 1; `held_count` counts them all.
+    `symmetric` takes over above LOW_DEGREE where it is set: its intervals are symmetric about 0,
+    so that its `parity` leaves terms out, and products with them.
     """
 
     grain: str
@@ -68,6 +91,14 @@ class Fitter:
     at_nodes: Vector
     distances: Vector
     held_count: int
+    parity: Parity = Parity.NONE
+    symmetric: Fitter | None = None
+
+    def of(self, degree: int) -> Fitter:
+        """The fitter that makes the polynomials of this degree."""
+        if self.symmetric is None or self.symmetric.parity.terms(degree)[-1] <= LOW_DEGREE:
+            return self
+        return self.symmetric
 
     def coefficients(self, degree: int, groups: slice = slice(None)) -> Vector:
         """Chebyshev coefficients [degree + 1, groups], on the interval stretched for `degree`."""
@@ -77,40 +108,49 @@ class Fitter:
         moments = (1.0 - edge) * moments + edge * (basis @ arcsine)
         right = (1.0 - edge) * right
         right += edge * ((self.at_nodes[groups, nodes] * arcsine) @ basis[: degree + 1].T)
-        index = np.arange(degree + 1)
-        up, down = index[:, None] + index, np.abs(index[:, None] - index)
+        terms = self.parity.terms(degree)
+        up, down = terms[:, None] + terms, np.abs(terms[:, None] - terms)
         gram = (moments[:, up] + moments[:, down]) / 2.0
-        solved = np.asarray(np.linalg.solve(gram, right[:, :, None])[:, :, 0], dtype=np.float64)
-        if degree > 1 and degree & (degree - 1) == 0:
-            solved = _raised(solved, gram, right)
-        return np.ascontiguousarray(solved.T)
+        solved = np.asarray(np.linalg.solve(gram, right[:, terms, None])[:, :, 0], np.float64)
+        if degree > 1 and degree & (degree - 1) == 0 and terms[-1] == degree:
+            solved = _raised(solved, terms, gram, right[:, terms])
+        result = np.zeros((int(terms[-1]) + 1, len(solved)))
+        result[terms] = solved.T
+        return result
 
     def polynomial(self, degree: int, name: str) -> Polynomial:
+        """The polynomials, one for each element; their degree may be less by parity."""
+        fitter = self.of(degree)
         return Polynomial(
-            self.coefficients(degree)[:, self.labels],
-            self.center[self.labels],
-            stretch(degree) * self.radius[self.labels],
+            fitter.coefficients(degree)[:, fitter.labels],
+            fitter.center[fitter.labels],
+            stretch(degree) * fitter.radius[fitter.labels],
             name,
         )
 
     def rms(self, degree: int) -> float:
         """Root mean square error over held-out inputs, estimated from up to 64 groups."""
-        groups = slice(None, None, max(1, len(self.center) // RMS_GROUPS))
-        coefficients = self.coefficients(degree, groups)
-        total = np.zeros_like(self.held_out.t[groups])
-        for k, power in enumerate(_chebyshev(self.held_out.t[groups] / stretch(degree), degree)):
-            total += coefficients[k][:, None] * power
-        return float(np.sqrt(np.mean(np.square(total - self.held_out.values[groups]))))
+        fitter = self.of(degree)
+        groups = slice(None, None, max(1, len(fitter.center) // RMS_GROUPS))
+        t, values = fitter.held_out.t[groups], fitter.held_out.values[groups]
+        total = np.zeros_like(t)
+        powers = _chebyshev(t / stretch(degree), degree)
+        for c, power in zip(fitter.coefficients(degree, groups), powers, strict=False):
+            total += c[:, None] * power
+        return float(np.sqrt(np.mean(np.square(total - values))))
 
     def largest(self, degree: int) -> float:
         """Largest error on the intervals."""
+        fitter = self.of(degree)
         nodes, basis, _ = _basis(degree)
-        fitted = self.coefficients(degree).T @ basis[: degree + 1]
-        return float(np.abs(fitted - self.at_nodes[:, nodes]).max())
+        coefficients = fitter.coefficients(degree)
+        fitted = coefficients.T @ basis[: len(coefficients)]
+        return float(np.abs(fitted - fitter.at_nodes[:, nodes]).max())
 
     def outside(self, degree: int) -> float:
         """Share of held-out inputs beyond the interval."""
-        return float(np.sum(~(self.distances <= stretch(degree)))) / self.held_count
+        fitter = self.of(degree)
+        return float(np.sum(~(fitter.distances <= stretch(degree)))) / fitter.held_count
 
 
 def stretch(degree: int) -> float:
@@ -153,25 +193,22 @@ def _basis(degree: int) -> tuple[slice, Vector, Vector]:
     return nodes, basis, arcsine
 
 
-def _raised(solved: Vector, gram: Vector, right: Vector) -> Vector:
+def _raised(solved: Vector, terms: NDArray[np.int64], gram: Vector, right: Vector) -> Vector:
     """Keep leading coefficients large enough to divide by.
 
     A degree of d = 2^m in m levels computes p / c_d, which amplifies noise by about
     U / sqrt(c_d * sum |c|), U = sum of |c_j| for d/2 <= j < d. Where that is above CONDITION, c_d
     is fixed at the smallest admissible size and the others are fitted anew.
     """
-    degree = solved.shape[1] - 1
-    size = np.abs(solved[:, 1:]).sum(axis=1)
-    upper = np.abs(solved[:, degree // 2 : degree]).sum(axis=1)
+    size = np.abs(solved[:, terms > 0]).sum(axis=1)
+    upper = np.abs(solved[:, (terms >= terms[-1] // 2) & (terms < terms[-1])]).sum(axis=1)
     least = upper**2 / (CONDITION**2 * np.where(size > 0.0, size, 1.0))
-    low = np.flatnonzero(np.abs(solved[:, degree]) < least)
+    low = np.flatnonzero(np.abs(solved[:, -1]) < least)
     if not len(low):
         return solved
-    lead = np.where(solved[low, degree] < 0.0, -least[low], least[low])
-    reduced = right[low, :degree] - lead[:, None] * gram[low, :degree, degree]
+    lead = np.where(solved[low, -1] < 0.0, -least[low], least[low])
+    reduced = right[low, :-1] - lead[:, None] * gram[low, :-1, -1]
     result = solved.copy()
-    result[low, :degree] = np.linalg.solve(gram[low, :degree, :degree], reduced[:, :, None])[
-        :, :, 0
-    ]
-    result[low, degree] = lead
+    result[low, :-1] = np.linalg.solve(gram[low, :-1, :-1], reduced[:, :, None])[:, :, 0]
+    result[low, -1] = lead
     return result

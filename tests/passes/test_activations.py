@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from numpy.polynomial import chebyshev
 from scipy.sparse import csr_array
 from scipy.special import expit
 
@@ -30,6 +31,7 @@ from eer.compiler.options import Options
 from eer.compiler.passes.activations import ActivationReport, replace_activations
 from eer.compiler.passes.calibrate import calibrate
 from eer.compiler.passes.degree_search import PRODUCTS, levels
+from eer.compiler.passes.fit import Parity
 from eer.compiler.passes.merge_affine import merge_affine
 from eer.runtime.errors import UsageError
 
@@ -149,11 +151,11 @@ def test_the_search_is_not_beaten_by_any_shallower_choice() -> None:
 
 def test_overrides_by_name() -> None:
     graph = mlp(silu(), silu())
-    result, report = replaced(graph, Options(degrees={"act1": 5}))
-    assert report.fits[1].degree == 5
+    result, report = replaced(graph, Options(degrees={"act1": 6}))
+    assert report.fits[1].degree == 6
     op = result.nodes[4].op
     assert isinstance(op, Polynomial)
-    assert op.degree == 5
+    assert op.degree == 6
 
 
 def test_an_override_of_degree_one_is_linear() -> None:
@@ -285,11 +287,31 @@ def test_results_are_the_same_every_time() -> None:
             np.testing.assert_array_equal(a.op.chebyshev, b.op.chebyshev)
 
 
-def test_the_searchs_product_counts_are_the_plans() -> None:
-    rng = np.random.default_rng(0)
-    for degree in range(2, 33):
-        p = Polynomial(rng.normal(size=(degree + 1, 2)), np.zeros(2), np.ones(2))
-        assert plan_polynomial(p).products <= PRODUCTS[degree]
+SMOOTH: dict[Parity, Callable[[Vector], Vector]] = {
+    Parity.NONE: lambda x: np.asarray(expit(x + 1.3)),
+    Parity.EVEN: lambda x: x * expit(x),
+    Parity.ODD: lambda x: np.asarray(np.tanh(x)),
+}
+
+
+@pytest.mark.parametrize("parity", Parity)
+def test_the_searchs_product_counts_are_the_plans(parity: Parity) -> None:
+    for degree in range(2, 32):
+        t = chebyshev.chebpts1(200)
+        fitted = np.asarray(chebyshev.chebfit(t, SMOOTH[parity](4 * t), degree), np.float64)
+        c = np.zeros((degree + 1, 1))
+        c[parity.terms(degree), 0] = fitted[parity.terms(degree)]
+        plan = plan_polynomial(Polynomial(c, np.zeros(1), np.ones(1)))
+        assert plan.products == PRODUCTS[parity][degree]
+
+
+def test_parity_saves_products() -> None:
+    result, _ = replaced(mlp(silu(), silu()), Options(degrees={"act0": 8, "act1": 8}))
+    for node in result.nodes:
+        if isinstance(node.op, Polynomial):
+            assert np.all(node.op.chebyshev[3::2] == 0.0)
+            assert np.all(node.op.center == 0.0)
+            assert plan_polynomial(node.op).products == 3
 
 
 def test_levels_count_the_longest_path() -> None:

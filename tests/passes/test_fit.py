@@ -54,7 +54,7 @@ def test_polynomials_stay_bounded_on_the_whole_interval(name: str, degree: int) 
     p = fitter(name, normal()).polynomial(degree, name)
     x = p.center + p.radius * np.linspace(-1, 1, 2001)[:, None]
     error = np.abs(value_of(p, x) - FUNCTIONS[name](x)).max()
-    assert error <= (2.5 if degree <= 4 else 0.5)
+    assert error <= (0.8 * p.radius[0] if degree <= 4 else 1.0)
 
 
 def test_low_degrees_are_near_the_best_for_the_distribution() -> None:
@@ -67,7 +67,7 @@ def test_low_degrees_are_near_the_best_for_the_distribution() -> None:
         best = chebyshev.chebval(t, chebyshev.chebfit(t, function(x), 4))
         least = np.sqrt(np.mean((best - function(x)) ** 2))
         ours = np.sqrt(np.mean((value_of(p, samples.held_out)[:, 0] - function(x)) ** 2))
-        assert ours <= 1.75 * least
+        assert ours <= 1.6 * least
 
 
 def test_high_degrees_are_near_chebyshev_interpolation() -> None:
@@ -93,8 +93,8 @@ def test_interval_covers_fit_values_margin_and_tails() -> None:
 
 
 def test_intervals_of_high_degrees_are_wider() -> None:
-    f = fitter("relu", normal())
-    widths = [float(f.polynomial(d, "Relu").radius[0]) for d in (2, 8, 16, 31)]
+    f = make_fitter(lambda x: np.where(x > 0, x, np.expm1(x)), normal(), (16,), 0.1)
+    widths = [float(f.polynomial(d, "Elu").radius[0]) for d in (2, 8, 16, 31)]
     assert widths == sorted(widths)
     assert widths[-1] == pytest.approx(stretch(31) * widths[0])
 
@@ -160,5 +160,24 @@ def test_leading_coefficients_can_be_divided_by(name: str, degree: int) -> None:
     """Odd functions have no even coefficients; the plan of degree 2^m divides by one."""
     p = fitter(name, normal()).polynomial(degree, name)
     plan = plan_polynomial(p)
-    assert plan.degree == degree
+    assert plan.degree == p.degree >= degree - 1
     assert plan.condition <= 100.0
+
+
+def test_odd_functions_leave_even_terms_out_above_degree_four() -> None:
+    f = fitter("tanh", normal())
+    assert np.all(f.polynomial(7, "Tanh").chebyshev[2::2] == 0.0)
+    assert f.polynomial(8, "Tanh").degree == 7
+    assert np.any(f.polynomial(4, "Tanh").chebyshev[2::2] != 0.0)
+
+
+def test_parity_is_not_used_where_inputs_lie_on_one_side() -> None:
+    samples = normal(512, 4)
+    f = fitter("silu", Samples(samples.fit + 4.0, samples.held_out + 4.0))
+    assert f.symmetric is None
+
+
+def test_functions_without_parity_use_every_term() -> None:
+    f = make_fitter(lambda x: np.where(x > 0, x, np.expm1(x)), normal(), (16,), 0.1)
+    assert f.symmetric is None
+    assert np.all(f.polynomial(7, "Elu").chebyshev[:, 0] != 0.0)
