@@ -11,6 +11,7 @@ import numpy as np
 
 from eer.compiler import CompiledModel, Options, compile_model
 from eer.runtime.client import Client
+from eer.runtime.errors import ParameterError
 from eer.runtime.server import Server
 
 from .recording import Signal
@@ -59,8 +60,10 @@ class Answers:
     encrypted: Signal
     latency: Latency
     sizes: Sizes
+    batch: int
+    """Windows side by side in one ciphertext: as asked for, or fewer where fewer fit."""
     windows_per_second: float
-    """Under encryption with windows side by side in one ciphertext; encryption included."""
+    """Of a whole batch, encryption and decryption included."""
 
 
 def ask_encrypted(
@@ -76,12 +79,12 @@ def ask_encrypted(
     """Compile the network and answer every one of `windows` [w, ...] under encryption.
 
     It is compiled twice: for one window alone, the case whose latency counts, on which `timed`
-    windows are timed; and for `batch` windows side by side, with which all windows are answered.
+    windows are timed; and for up to `batch` windows side by side, which answers all of them.
     `calibration` are training windows.
     """
     alone = compile_model(onnx, calibration, _options(labels, engine, 1))
     latency, sizes = _time(alone, windows[:timed])
-    together = compile_model(onnx, calibration, _options(labels, engine, batch))
+    together = _side_by_side(onnx, calibration, labels, engine, batch)
     client, server, _ = _roles(together)
     start = perf_counter()
     answers = [client.decrypt(server.run(message)) for message in client.encrypt_all(windows)]
@@ -92,8 +95,22 @@ def ask_encrypted(
         encrypted=np.concatenate([np.asarray(answer.outputs[name]) for answer in answers]),
         latency=latency,
         sizes=sizes,
+        batch=together.client.batch,
         windows_per_second=len(windows) / seconds,
     )
+
+
+def _side_by_side(
+    onnx: Path, calibration: Signal, labels: tuple[str, ...], engine: str, batch: int
+) -> CompiledModel:
+    """Compiled for `batch` windows in one ciphertext, or for as many as there is a layout for."""
+    while True:
+        try:
+            return compile_model(onnx, calibration, _options(labels, engine, batch))
+        except ParameterError:
+            if batch == 1:
+                raise
+            batch //= 2
 
 
 def _options(labels: tuple[str, ...], engine: str, batch: int) -> Options:

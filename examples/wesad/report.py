@@ -59,7 +59,7 @@ def summary(protocol: Protocol, folds: tuple[FoldResult, ...]) -> str:
         f"log2(QP) {sizes.log_qp:.0f}, {sizes.security_bits}-bit security; "
         f"keys {sizes.evaluation_key_bytes / 1e6:.1f} MB once, "
         f"{sizes.question_bytes / 1e3:.0f} kB a question, {sizes.answer_bytes / 1e3:.0f} kB an "
-        f"answer; {rate:.0f} windows/s with {protocol.batch} in one ciphertext"
+        f"answer; {rate:.0f} windows/s with {answers[0].batch} in one ciphertext"
     )
 
 
