@@ -219,9 +219,11 @@ def test_reading_a_pipe_does_not_hang(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_process_stopped_while_it_writes(number: signal.Signals, tmp_path: Path) -> None:
-    # fsync is where a large file spends its time: stop there.
+    # fsync is where a large file spends its time: stop there. A test run in the background of a
+    # shell has Ctrl-C switched off, which children inherit.
     script = (
-        "import os, sys, time, typer\n"
+        "import os, signal, sys, time, typer\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from eer.runtime.console import run_app\n"
         "from eer.runtime.files import write_file\n"
         "def slow(fd):\n"
