@@ -16,7 +16,7 @@ from ..ir.tensor import Polynomial, Vector
 from .poly_builder import Builder, Splits, split_table, trimmed
 from .poly_noise import probe
 
-NEGLIGIBLE = 2.0**-50
+NEGLIGIBLE = 2.0**-44
 """Coefficients below this share of a polynomial's size are zero."""
 
 SMALLEST_LEAD = 2.0**-32
