@@ -110,10 +110,10 @@ def classes(values: Vector, spec: OutputSpec) -> Labels | None:
     scores of classes even where the model neither ends in a softmax nor has labels.
     """
     windows = len(values)
+    if spec.post == "argmax":
+        return values.reshape(windows, -1).astype(np.int64)
     shaped = values.reshape(windows, *spec.shape)
     match spec.post:
-        case "argmax":
-            return values.reshape(windows, -1).astype(np.int64)
         case "sigmoid":
             if spec.shape and spec.shape[spec.axis] == len(spec.labels) > 1:
                 return _largest(shaped, spec.axis)

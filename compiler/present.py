@@ -52,15 +52,15 @@ def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
         _pairs(
             ("security", _security(params)),
             ("parameters", _parameters(params)),
-            ("program", f"{report['program']['depth']} levels; {operations}"),
+            ("program", f"{_depth(report['program'])}: {operations}"),
             (
                 "keys",
-                f"{keys['galois_keys']} rotations, about "
+                f"{_count(keys['galois_keys'], 'rotation')}, about "
                 f"{human_size(keys['evaluation_key_bytes'])} for the server, once",
             ),
             (
                 "upload",
-                f"{keys['input_ciphertexts']} ciphertexts, about "
+                f"{_count(keys['input_ciphertexts'], 'ciphertext')}, about "
                 f"{human_size(keys['upload_bytes'])} a message of {_windows(params['batch'])}",
             ),
             (
@@ -110,6 +110,7 @@ def layers(report: Json) -> list[RenderableType]:
         _pairs(
             ("security", _security(params)),
             ("parameters", _parameters(params)),
+            ("program", _depth(report["program"])),
             ("products", "p: ciphertext by plaintext; c: ciphertext by ciphertext"),
             ("times", "predicted CPU time of one core; the first layer's includes encryption"),
         ),
@@ -216,8 +217,9 @@ def _security(params: Json) -> str:
 
 
 def _parameters(params: Json) -> str:
+    levels = _count(params["levels"], "level")
     return (
-        f"{params['slots']} slots, {params['levels']} levels, scale 2^{params['log_scale']:g}, "
+        f"{params['slots']} slots, {levels}, scale 2^{params['log_scale']:g}, "
         f"{_windows(params['batch'])} a ciphertext"
     )
 
@@ -231,8 +233,18 @@ def _products(plain: int, cipher: int) -> str:
     return " + ".join(f"{n}{k}" for n, k in ((plain, "p"), (cipher, "c")) if n)
 
 
+def _depth(program: Json) -> str:
+    """Products on the longest path, and how many times it rescales."""
+    products = _count(program["products_deep"], "product")
+    return f"{products} one after another, rescaled {_count(program['depth'], 'time')}"
+
+
 def _windows(count: int) -> str:
-    return "1 window" if count == 1 else f"{count} windows"
+    return _count(count, "window")
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _ms(milliseconds: float) -> str:

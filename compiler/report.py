@@ -78,7 +78,10 @@ def build_report(
         "polynomials": polynomials,
         "parameters": parameters_json(client),
         "layers": _layers(scheduled, lowered),
-        "program": _program(server, client),
+        "program": {
+            **_program(server, client),
+            "products_deep": max(lowered.plan.levels, default=0),
+        },
         "sizes": sizes_json(client),
         "predicted_ms": lowered.plan.milliseconds,
         "warnings": list(warnings),
@@ -220,10 +223,12 @@ def _layers(graph: TensorGraph, lowered: Lowered) -> list[Json]:
             ciphers = plan.layouts[number].ciphers
             one = node.op.plan if isinstance(node.op, Core) else None
             products, plains = (one.products, one.plain_products) if one else (1, 0)
+            # As the planner counts it: at the level of the last product.
+            last = plan.rescaling.level(depth + 1)
             each = (
-                products * (cost.multiply(level) + cost.relinearise(level))
-                + levels_used(node) * cost.rescale(level)
-                + plains * cost.multiply_plain(level)
+                products * (cost.multiply(last) + cost.relinearise(last))
+                + levels_used(node) * cost.rescale(last)
+                + plains * cost.multiply_plain(last)
             )
             entry |= {
                 "kind": "activation" if one else "product",
