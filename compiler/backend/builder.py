@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 
@@ -78,11 +79,11 @@ class Builder:
         return self._emit(Rotate(value.number, step), value.depth, scale)
 
     def add(self, a: Value, b: Value) -> Value:
-        a, b = self._matched((a, b))
+        a, b = self._matched((a, b), exactly=True)
         return self._emit(Add(a.number, b.number), a.depth, self.log_scales[a.number])
 
     def sub(self, a: Value, b: Value) -> Value:
-        a, b = self._matched((a, b))
+        a, b = self._matched((a, b), exactly=True)
         return self._emit(Sub(a.number, b.number), a.depth, self.log_scales[a.number])
 
     def folded(self, value: Value, strides: tuple[int, ...]) -> Value:
@@ -110,22 +111,24 @@ class Builder:
 
     def dot_cipher(self, pairs: Sequence[tuple[Value, Value]]) -> Value:
         """Sum of products of ciphertexts."""
-        flat = self._matched([v for pair in pairs for v in pair])
+        flat = self._matched([v for pair in pairs for v in pair], exactly=len(pairs) > 1)
         numbers = [v.number for v in flat]
         depth = flat[0].depth
         paired = tuple(zip(numbers[::2], numbers[1::2], strict=True))
         ins = DotCipher(paired, self.rescaling.rescales[depth])
         return self._emit(ins, depth - 1, self.rescaling.log_scales[depth - 1])
 
-    def _matched(self, values: Sequence[Value]) -> tuple[Value, ...]:
+    def _matched(self, values: Sequence[Value], *, exactly: bool) -> tuple[Value, ...]:
         """The same values at the lowest of their depths, each with about the scale wanted there.
 
         A value from further up may lack what the products in between have added to the scale: it
-        is multiplied by one, encoded at what is missing, at no level.
+        is multiplied by one, encoded at what is missing, at no level. What is added must have the
+        scale `exactly`: a value that primes are dropped from is multiplied by one on the way, at
+        whatever scale the true primes call for.
         """
         depth = min(v.depth for v in values)
         wanted = self.rescaling.log_scales[depth]
-        limit = None if wanted is None else wanted + TOLERATED
+        limit = None if wanted is None else -inf if exactly else wanted + TOLERATED
         return tuple(self._raised(self._below(v, depth, limit)) for v in values)
 
     def _raised(self, value: Value) -> Value:
@@ -138,16 +141,20 @@ class Builder:
     def _below(self, value: Value, depth: int, limit: float | None) -> Value:
         """`value` at a lower depth, with a scale of at most `limit` where a rescale lies between.
 
-        The last rescale on the way is then done, on the value times one.
+        One rescale on the way is then done, on the value times one: the lowest that drops enough,
+        or, where none does, the first, to the scale that belongs there, and another after that.
         """
         held, wanted = self.log_scales[value.number], self.rescaling.log_scales[depth]
         between = [d for d in range(depth + 1, value.depth + 1) if self.rescaling.rescales[d]]
         if limit is None or held is None or wanted is None or held <= limit or not between:
             return self.down(value, depth)
-        last = between[0]
-        if wanted + self.rescaling.drops[last] - held < SMALLEST_WEIGHT:
-            return self.down(value, depth)
-        return self._times_one(self.down(value, last), depth, wanted, rescale=True)
+        drops = self.rescaling.drops
+        enough = [d for d in between if wanted + drops[d] - held >= SMALLEST_WEIGHT]
+        at = enough[0] if enough else between[-1]
+        scale = wanted if enough else self.rescaling.log_scales[at - 1]
+        assert scale is not None
+        smaller = self._times_one(self.down(value, at), at - 1, scale, rescale=True)
+        return self.down(smaller, depth) if enough else self._below(smaller, depth, limit)
 
     def _times_one(self, value: Value, depth: int, log_scale: float, *, rescale: bool) -> Value:
         ones = self._plain(np.ones(self.slots))
