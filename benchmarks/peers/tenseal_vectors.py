@@ -30,13 +30,12 @@ class _OpenTask:
                 ts.SCHEME_TYPE.CKKS,
                 poly_modulus_degree=1 << given["log_n"],
                 coeff_mod_bit_sizes=[*given["log_q"], *given["log_p"]],
-                encryption_type=ts.ENCRYPTION_TYPE.SYMMETRIC,
             )
             self._client.global_scale = 2.0 ** given["log_scale"]
             self._client.generate_galois_keys()
             self._client.generate_relin_keys()
             public = {
-                "save_public_key": False,
+                "save_public_key": True,
                 "save_secret_key": False,
                 "save_galois_keys": True,
                 "save_relin_keys": True,

@@ -1,4 +1,4 @@
-"""The recipes that the example uses, chosen by `tune.py` without a look at any held-out subject."""
+"""The recipes that the example uses. `tune.py` compares others by paired held-out subjects."""
 
 from __future__ import annotations
 
