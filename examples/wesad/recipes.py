@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .training import Recipe
 
-MLP = Recipe(hidden=(64,), dropout=(0.3, 0.3), smoothing=0.1)
+MLP = Recipe(hidden=(64,), dropout=(0.3, 0.3))
 """Linear, square, linear: 3 levels."""
 
 CNN = Recipe("cnn", hidden=(64,), dropout=(0.2, 0.5), epochs=20, batch=400, weight_decay=0.05)
