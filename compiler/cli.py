@@ -53,7 +53,9 @@ def compile_command(
     engine: Annotated[str, typer.Option(help="What it will run on: seal or desilo.")] = "seal",
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Default: the model's name with .eer, here."),
+        typer.Option(
+            "-o", "--out", help="File or folder. Default: the model's name with .eer, here."
+        ),
     ] = None,
     report: Annotated[
         Path | None,
@@ -123,7 +125,9 @@ def compile_command(
     )
     if input_range and calibration is not None:
         warn("--input-range is not used where there is calibration data")
-    target = out or Path(f"{model.stem}.eer")
+    target = out or Path()
+    if target.is_dir():
+        target /= f"{model.stem}.eer"
     report_path = report or target.with_suffix(".report.json")
     _check_targets((target, report_path), [model, *([calibration] if calibration else [])])
     with warnings.catch_warnings():

@@ -57,6 +57,10 @@ class Truth:
                 return cls(spec, _numbers(labels, spec))
         return None
 
+    def of_windows(self, picked: NDArray[np.int64]) -> Truth:
+        """The truth about some of the windows."""
+        return Truth(self.spec, self.classes[picked])
+
     def share(self, outputs: Mapping[str, Vector]) -> float:
         """Share of windows that post-processed outputs get right."""
         values = np.asarray(outputs[self.spec.name], np.float64)

@@ -18,7 +18,7 @@ from eer.runtime.bundle import Bundle, load_model
 from eer.runtime.client import Client
 from eer.runtime.engine import Engine
 from eer.runtime.engines import open_engine
-from eer.runtime.errors import ArtifactError, DataError, EerWarning, UsageError
+from eer.runtime.errors import ArtifactError, DataError, EerWarning, ParameterError, UsageError
 from eer.runtime.fields import Json
 from eer.runtime.inputs import check_inputs
 from eer.runtime.model import ClientModel
@@ -158,7 +158,7 @@ def verify(
         raise DataError(f"there are {len(labels)} labels for {len(flat[0])} windows")
     picked = _picked(len(flat[0]), windows)
     rows = {s.name: a[picked] for s, a in zip(client.inputs, flat, strict=True)}
-    truth = None if labels is None else _truth(np.asarray(labels)[picked], client)
+    truth = None if labels is None else _truth(np.asarray(labels), picked, client)
     opened = _open(client, engine)
 
     count, specs = len(picked), client.outputs
@@ -220,7 +220,16 @@ def _original(bundle: Bundle, model: Bundle | CompiledModel | str | Path) -> Onn
 
 
 def _open(client: ClientModel, name: str | None) -> Engine:
-    engine = open_engine(client.params, name)
+    try:
+        engine = open_engine(client.params, name)
+    except ParameterError as problem:
+        if name is None:
+            raise
+        raise UsageError(
+            f"the model was compiled for {client.params.engine}, and {name} has other parameters",
+            where=f"model '{client.name}'",
+            hint=f"compile it again with --engine {name.removesuffix('-gpu')}",
+        ) from problem
     if not engine.capabilities.values:
         raise UsageError(
             f"the engine '{engine.name}' computes no values, so there is nothing to compare",
@@ -229,9 +238,10 @@ def _open(client: ClientModel, name: str | None) -> Engine:
     return engine
 
 
-def _truth(labels: Any, client: ClientModel) -> Truth | None:
+def _truth(labels: Any, picked: Any, client: ClientModel) -> Truth | None:
     try:
-        return Truth.of(labels, client.outputs)
+        truth = Truth.of(labels, client.outputs)
+        return None if truth is None else truth.of_windows(picked)
     except DataError as problem:
         warnings.warn(
             f"labels were left out: {problem.reason} ({problem.hint})", VerifyWarning, stacklevel=3

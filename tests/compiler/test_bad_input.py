@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +115,6 @@ def test_ctrl_c_leaves_nothing(onnx_file: Path) -> None:
         for line in child.stderr:
             if "layouts" in line:
                 break
-        time.sleep(0.05)
         child.send_signal(signal.SIGINT)
         rest = child.stderr.read()
     assert child.returncode == 130, rest
