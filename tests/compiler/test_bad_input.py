@@ -1,4 +1,7 @@
-"""Whatever is wrong with the input: a clear error, its exit code, and no partial file."""
+"""Whatever is wrong with the input or goes wrong on the way: a clear error and no partial file.
+
+Mistakes on the command line are in test_cli.py, data and options that do not fit in test_report.py.
+"""
 
 from __future__ import annotations
 
@@ -9,102 +12,43 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-import torch
 from torch import nn
 
 from eer.compiler import Options, compile_model
-from eer.compiler.frontend import export_torch
-from eer.runtime.errors import DataError, EerError, ParameterError, UsageError
-from tests.compiler.models import make
+from eer.runtime.errors import DataError, FileError, ModelError, ParameterError, UsageError
+from tests.compiler.networks import Net, make, mlp
 
-COMMAND = [sys.executable, "-c", "import sys; from eer.compiler.cli import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-m", "eer.compiler.cli"]
+
+SCRIPT = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from eer.compiler.cli import main
+sys.exit(main())
+"""
+"""The command with Ctrl-C switched on: a shell's background jobs inherit that it is off."""
 
 
 @pytest.fixture
-def onnx_file(tmp_path: Path) -> Path:
-    model, windows = make("silu")
-    path = tmp_path / "model.onnx"
-    path.write_bytes(export_torch(model, windows[:2]).SerializeToString())
-    np.save(tmp_path / "windows.npy", windows)
-    return path
+def folder(tmp_path: Path) -> Path:
+    """A folder with model.onnx, windows.npy and an older m.eer."""
+    net = Net()
+    x = net.silu(net.linear(net.input(40), 40, 30))
+    x = net.silu(net.linear(x, 30, 20))
+    (tmp_path / "model.onnx").write_bytes(net.model(net.linear(x, 20, 3)).SerializeToString())
+    np.save(tmp_path / "windows.npy", net.data(256)["x"])
+    (tmp_path / "m.eer").write_bytes(b"an older result")
+    return tmp_path
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-def test_wrong_shape_nan_and_too_few_rows() -> None:
-    model, windows = make("square")
-    data = compile_model(model, windows).onnx
-    with pytest.raises(DataError, match=r"has shape \[96, 5\]; the model wants \[windows, 8\]"):
-        compile_model(data, windows[:, :5])
-    broken = windows.copy()
-    broken[3, 2] = np.nan
-    with pytest.raises(DataError, match="not finite"):
-        compile_model(data, broken)
-    with pytest.raises(DataError, match="too few"):
-        compile_model(data, windows[:4])
-
-
-def test_a_model_that_is_too_deep_names_what_costs_the_depth() -> None:
-    layers: list[nn.Module] = []
-    for _ in range(24):
-        layers += [nn.Linear(4, 4), nn.Tanh()]
-    torch.manual_seed(0)
-    windows = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
-    degrees = {f"node_tanh{'_' + str(k) if k else ''}": 4 for k in range(24)}
-    with pytest.raises(EerError) as caught:
-        compile_model(nn.Sequential(*layers, nn.Linear(4, 2)), windows, Options(max_degree=4))
-    assert isinstance(caught.value, ParameterError), degrees
-    text = str(caught.value)
-    assert "the model needs" in text
-    assert "for activation" in text
-    assert "the deepest that engine 'seal' can go" in text
-    assert "hint:" in text
-
-
-def test_less_security_and_unknown_engines_are_refused() -> None:
-    model, windows = make("square")
-    with pytest.raises(ParameterError, match="100-bit security was asked for"):
-        compile_model(model, windows, Options(security=100))
-    with pytest.raises(UsageError, match="nope"):
-        compile_model(model, windows, Options(engine="nope"))
-
-
-def test_unsupported_nodes_are_all_listed(tmp_path: Path) -> None:
-    layers = nn.Sequential(nn.Conv1d(1, 2, 3), nn.MaxPool1d(2), nn.MaxPool1d(2), nn.Flatten())
-    path = tmp_path / "model.onnx"
-    path.write_bytes(export_torch(layers, torch.zeros(2, 1, 16)).SerializeToString())
-    done = run("model.onnx", cwd=tmp_path)
-    assert done.returncode == 3, done.stderr
-    assert done.stderr.count("MaxPool") >= 2
-    assert "average pooling" in done.stderr
-    assert not list(tmp_path.glob("*.eer"))
-
-
-def test_unwritable_path(onnx_file: Path) -> None:
-    done = run(
-        "model.onnx", "--calibration", "windows.npy", "-o", "no/such/m.eer", cwd=onnx_file.parent
-    )
-    assert done.returncode == 8, done.stderr
-    assert "create the folder first" in done.stderr
-
-
-def test_ctrl_c_leaves_nothing(onnx_file: Path) -> None:
-    before = set(onnx_file.parent.iterdir())
-    # A test run in the background of a shell has Ctrl-C switched off, which children inherit.
-    script = (
-        "import signal, sys\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from eer.compiler.cli import main\n"
-        "sys.exit(main())\n"
-    )
+@pytest.mark.parametrize("stage", ["reading", "fitting", "layouts"])
+def test_ctrl_c_leaves_everything_as_it_was(folder: Path, stage: str) -> None:
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
     child = subprocess.Popen(
-        [sys.executable, "-c", script, "model.onnx", "--calibration", "windows.npy", "-o", "m.eer"],
-        cwd=onnx_file.parent,
+        [sys.executable, "-c", SCRIPT, "model.onnx", "--calibration", "windows.npy", "-o", "m.eer"],
+        cwd=folder,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -113,16 +57,83 @@ def test_ctrl_c_leaves_nothing(onnx_file: Path) -> None:
     with child:
         assert child.stderr is not None
         for line in child.stderr:
-            if "layouts" in line:
+            if stage in line:
                 break
         child.send_signal(signal.SIGINT)
         rest = child.stderr.read()
     assert child.returncode == 130, rest
-    assert "interrupted" in rest
-    assert set(onnx_file.parent.iterdir()) == before
+    assert rest.endswith("interrupted, nothing was written\n")
+    assert "Traceback" not in rest
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_without_calibration_the_assumption_is_stated(onnx_file: Path) -> None:
-    done = run("model.onnx", "-o", "m.eer", "--input-range=-2,2", cwd=onnx_file.parent)
-    assert done.returncode == 0, done.stderr
-    assert "no calibration data" in done.stderr + done.stdout
+def test_unsupported_nodes_are_all_listed(folder: Path) -> None:
+    net = Net()
+    x = net("MaxPool", net.input(1, 16), name="first_pool", kernel_shape=[2], strides=[2])
+    x = net("MaxPool", net("Relu", x), name="second_pool", kernel_shape=[2], strides=[2])
+    (folder / "pools.onnx").write_bytes(net.model(net("Sin", x, name="wave")).SerializeToString())
+    before = {p.name for p in folder.iterdir()}
+    done = subprocess.run(
+        [*COMMAND, "pools.onnx"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    for text in ("MaxPool 'first_pool'", "MaxPool 'second_pool'", "average pooling", "hint:"):
+        assert text in done.stderr, text
+    assert {p.name for p in folder.iterdir()} == before
+
+
+def test_a_damaged_model_and_damaged_data(folder: Path) -> None:
+    (folder / "cut.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-2000])
+    with pytest.raises(ModelError, match="damaged"):
+        compile_model(folder / "cut.onnx", folder / "windows.npy")
+    (folder / "cut.npy").write_bytes((folder / "windows.npy").read_bytes()[:-2000])
+    with pytest.raises(DataError, match=r"cannot be read as \.npy"):
+        compile_model(folder / "model.onnx", folder / "cut.npy")
+    with pytest.raises(FileError, match="No such file"):
+        compile_model(folder / "model.onnx", folder / "none.npy")
+
+
+def test_a_module_needs_an_example_of_its_input() -> None:
+    for calibration in (None, "windows.npy"):
+        with pytest.raises(UsageError, match="compiled from an example of its input"):
+            compile_model(nn.Linear(2, 2), calibration)
+    with pytest.raises(UsageError, match=r"expected a torch\.nn\.Module, got int"):
+        compile_model(7, np.zeros((8, 2)))
+
+
+def test_several_inputs_need_data_by_name() -> None:
+    net = Net()
+    both = net("Concat", net.input(2, name="a"), net.input(3, name="b"), axis=1)
+    model: onnx.ModelProto = net.model(net.linear(both, 5, 2))
+    with pytest.raises(DataError, match="the model has 2 inputs: a, b"):
+        compile_model(model, np.zeros((16, 5)))
+    data = net.data(16)
+    with pytest.raises(DataError, match="different numbers of calibration windows"):
+        compile_model(model, {"a": data["a"], "b": data["b"][:9]})
+
+
+def test_noise_that_no_ring_keeps_within_the_tolerance() -> None:
+    """Two scores that differ by a millionth of what they reach: noise decides which is larger."""
+    net = Net()
+    x = net.linear(net.input(4), 4, 4)
+    for _ in range(3):
+        x = net("Mul", x, x)
+    column = net.random.uniform(0.5, 1.0, (4, 1))
+    tilted = column * (1.0 + 1e-6 * net.random.choice([-1.0, 1.0], (4, 1)))
+    model = net.model(net("MatMul", x, np.hstack((column, tilted))))
+    with pytest.raises(ParameterError) as caught:
+        compile_model(model, net.data(), Options(effort="low"))
+    assert "the noise at this depth is above the tolerance" in caught.value.reason
+    assert "the model needs 5 levels" in caught.value.reason
+    assert caught.value.hint
+
+
+def test_nothing_is_written_where_the_target_cannot_be(tmp_path: Path) -> None:
+    model, data = make(mlp)
+    compiled = compile_model(model, data, Options(max_degree=4, tolerance=0.05, effort="low"))
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(FileError, match="cannot write"):
+        compiled.save(tmp_path / "m.eer", tmp_path / "taken")
+    with pytest.raises(FileError, match="cannot write"):
+        compiled.save(tmp_path / "m.eer", tmp_path / "missing" / "r.json")
+    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
