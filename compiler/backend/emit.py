@@ -44,7 +44,8 @@ def emit(graph: TensorGraph, plan: Plan) -> Emitted:
 
     values: dict[int, tuple[Value, ...]] = {}
     for number, node in enumerate(graph.nodes):
-        builder.label = str(node.origin) if node.origin.names else f"n{number}"
+        # Names only: source lines would tell the server the developer's paths.
+        builder.label = ", ".join(node.origin.names) or f"n{number}"
         depth = plan.levels[number] + levels_used(node)
         # Operands at the depth at which this node reads them.
         reads = [
