@@ -11,6 +11,7 @@ import onnx
 import torch
 
 from eer.compiler.frontend import export_torch
+from eer.runtime.errors import DataError
 
 from .dataset import prepared
 from .encrypted import Answers, ask_encrypted
@@ -80,6 +81,12 @@ def run_fold(
     `windows` are those of every subject, as loaded. Nothing of the held-out subject reaches
     training, calibration or the training statistics.
     """
+    if len(windows.subjects) < 2:
+        raise DataError(
+            "leaving one subject out takes at least two subjects",
+            where=windows.source,
+            hint="put the other subjects' recordings beside this one",
+        )
     training, test = held_out(windows, subject)
     classes = protocol.task.classes(windows)
     training, test = training & (classes >= 0), test & (classes >= 0)

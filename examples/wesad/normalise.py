@@ -62,7 +62,9 @@ def _scaled(values: Signal, reference: Signal, positive: Mask) -> Signal:
 
 def _logarithm(values: Signal, positive: Mask, middle: Signal) -> Signal:
     result = values.copy()
-    result[:, positive] = np.log(np.clip(values[:, positive], 0, None) + FLOOR * middle + 1e-9)
+    # What was positive for the training subjects may yet be negative for this one.
+    sizes, floor = np.clip(values[:, positive], 0, None), FLOOR * np.clip(middle, 0, None)
+    result[:, positive] = np.log(sizes + floor + 1e-9)
     return result
 
 

@@ -1,0 +1,175 @@
+"""The whole path: the command trains, compiles, answers encrypted, and says what it did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eer.compiler import Options, compile_model
+from eer.runtime.errors import DataError, ParameterError
+from examples.wesad.command import main
+from examples.wesad.dataset import load_windows
+from examples.wesad.folds import FoldResult, Protocol, run_fold, score
+from examples.wesad.recording import Recording, Signal
+from examples.wesad.synthetic import write_archive, write_npz
+from examples.wesad.training import Recipe, train
+from examples.wesad.windows import TASKS, Codes, Windows
+
+SMALL = Recipe(hidden=(8,), epochs=5, batch=50)
+SMALL_CNN = Recipe("cnn", hidden=(8,), epochs=2, batch=50)
+
+
+@pytest.fixture(scope="module")
+def archive(recordings: tuple[Recording, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("WESAD")
+    for recording in recordings:
+        write_archive(recording, folder)
+    return folder
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_fold_answers_encrypted_what_it_answers_in_the_clear(
+    archive: Path, tmp_path: Path, classes: int
+) -> None:
+    windows = load_windows(archive, "wrist")
+    task = TASKS[classes]
+    protocol = Protocol(task, SMALL, "subject", batch=8, timed=1)
+    fold = run_fold(windows, "S10", protocol, tmp_path)
+    own = windows.label[windows.subject == "S10"]
+    assert fold.wanted.tolist() == [
+        next(c for c, labels in enumerate(task.conditions) if label in labels)
+        for label in own
+        if label != 4
+    ]
+    assert fold.answers is not None
+    answers = fold.answers
+    assert answers.encrypted.shape == (len(fold.wanted), classes)
+    np.testing.assert_array_equal(fold.plaintext, answers.polynomial.argmax(axis=1))
+    # Noise is there, and is small.
+    error = np.abs(answers.encrypted - answers.polynomial).max()
+    assert 0 < error < 1e-2
+    assert answers.sizes.security_bits >= 128
+    assert answers.latency.run > 0
+    assert (tmp_path / "S10.onnx").exists()
+
+
+def test_raw_windows_go_through_encrypted_as_well(archive: Path, tmp_path: Path) -> None:
+    windows = load_windows(archive, "raw")
+    protocol = Protocol(TASKS[2], SMALL_CNN, "subject", timed=1, limit=4)
+    fold = run_fold(windows, "S2", protocol, tmp_path)
+    assert fold.answers is not None
+    assert len(fold.wanted) == 4
+    np.testing.assert_allclose(fold.answers.encrypted, fold.answers.polynomial, atol=1e-2)
+
+
+@pytest.mark.parametrize("normalisation", ["subject", "training"])
+def test_training_never_sees_the_held_out_subject(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalisation: str
+) -> None:
+    windows = load_windows(archive, "wrist")
+    seen: list[tuple[Signal, Codes]] = []
+
+    def note(recipe: Recipe, values: Signal, classes: Codes, count: int, seed: int) -> object:
+        seen.append((values, classes))
+        return train(recipe, values, classes, count, seed)
+
+    monkeypatch.setattr("examples.wesad.folds.train", note)
+    protocol = Protocol(TASKS[2], SMALL, normalisation, engine=None)
+    run_fold(windows, "S10", protocol, tmp_path)
+    # Whatever the held-out subject's values and labels are, training gets the same.
+    own = windows.subject == "S10"
+    values = windows.values.copy()
+    values[own] = 3 * values[own] - 100
+    label = np.where(own, 1, windows.label)
+    changed = Windows(windows.names, values, label, windows.subject, windows.start, windows.source)
+    run_fold(changed, "S10", protocol, tmp_path)
+    (values_before, classes_before), (values_after, classes_after) = seen
+    assert len(values_before) == int((~own & (windows.label != 4)).sum())
+    np.testing.assert_array_equal(values_before, values_after)
+    np.testing.assert_array_equal(classes_before, classes_after)
+
+
+def test_a_batch_that_does_not_fit_is_made_smaller(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def refusing(*given: object, **named: object) -> object:
+        options = given[2]
+        assert isinstance(options, Options)
+        asked.append(options.batch)
+        if options.batch > 2:
+            raise ParameterError("no layout was found")
+        return compile_model(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("examples.wesad.encrypted.compile_model", refusing)
+    windows = load_windows(archive, "wrist")
+    protocol = Protocol(TASKS[2], SMALL, "subject", batch=8, timed=1, limit=4)
+    fold = run_fold(windows, "S2", protocol, tmp_path)
+    assert asked == [1, 8, 4, 2]
+    assert fold.answers is not None
+    assert fold.answers.batch == 2
+
+
+def test_scores_count_class_flips() -> None:
+    wanted = np.array([0, 1, 1, 0])
+    plain = np.array([0, 1, 0, 0])
+    fold = FoldResult("S2", wanted, plain, None)
+    found = score((fold, fold), 2)
+    assert (found.windows, found.plaintext, found.agreement) == (8, 0.75, None)
+
+
+class TestCommand:
+    def test_quick_on_the_official_archive(
+        self, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "out"
+        code = main(["--quick", "--folds", "1", "--data", str(archive), "--out", str(out)])
+        assert code == 0
+        said = capsys.readouterr().out
+        for words in ("S2", "pooled", "macro-F1", "SYNTHETIC", "128-bit security"):
+            assert words in said
+        results = json.loads((out / "results.json").read_text())
+        assert results["synthetic"] is True
+        assert results["title"].startswith("SYNTHETIC")
+        assert results["pooled"]["agreement"] >= 0.99
+        assert results["pooled"]["windows"] <= 32
+        assert results["sizes"]["security_bits"] >= 128
+        assert [fold["subject"] for fold in results["folds"]] == ["S2"]
+        assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_plaintext_only(
+        self, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "out"
+        arguments = ["--engine", "none", "--features", "wrist", "--classes", "3", "--folds", "2"]
+        assert main([*arguments, "--data", str(archive), "--out", str(out)]) == 0
+        results = json.loads((out / "results.json").read_text())
+        assert results["pooled"]["encrypted"] is None
+        assert results["sizes"] is None
+        assert len(results["folds"]) == 2
+        assert "encrypted" not in capsys.readouterr().out
+
+    def test_errors_have_a_code_and_a_hint(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], recordings: tuple[Recording, ...]
+    ) -> None:
+        assert main(["--data", str(tmp_path), "--out", str(tmp_path)]) == DataError.exit_code
+        assert "hint: unpack the official WESAD archive" in capsys.readouterr().err
+        write_npz(recordings[0], tmp_path)
+        assert main(["--data", str(tmp_path), "--out", str(tmp_path)]) == DataError.exit_code
+        assert "for the chest, use the official archive" in capsys.readouterr().err
+        blocked = tmp_path / "file"
+        blocked.write_text("")
+        assert main(["--synthetic", "--out", str(blocked / "out")]) == 8
+        assert main(["--folds", "0", "--out", str(tmp_path)]) == 2
+
+    def test_a_single_subject_cannot_be_left_out(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], recordings: tuple[Recording, ...]
+    ) -> None:
+        write_npz(recordings[0], tmp_path)
+        arguments = ["--data", str(tmp_path), "--features", "wrist", "--out", str(tmp_path)]
+        assert main(arguments) == DataError.exit_code
+        assert "at least two subjects" in capsys.readouterr().err
