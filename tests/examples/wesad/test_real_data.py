@@ -38,7 +38,8 @@ def test_our_windows_and_features_are_the_tables(wesad: Path, table: Windows) ->
     files = [_there(wesad / "wrist" / f"{subject}_wrist.npz") for subject in subjects]
     ours = join([wrist_features(load_recording(path)) for path in files])
     theirs = table.select(np.isin(table.subject, subjects))
-    order = np.lexsort((theirs.start, [subjects.index(s) for s in theirs.subject.tolist()]))
+    place = np.array([subjects.index(subject) for subject in theirs.subject.tolist()])
+    order = np.lexsort(np.stack([theirs.start, place]))
     assert ours.names == theirs.names
     assert ours.start.tolist() == theirs.start[order].tolist()
     assert ours.label.tolist() == theirs.label[order].tolist()
