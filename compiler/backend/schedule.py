@@ -15,12 +15,16 @@ from math import ceil, floor, log2
 from eer.runtime.params import MAX_LOG_QP_128, CkksLiteral, CkksParams
 from eer.runtime.program_codec import SCALE_UNITS
 
+from .primes import enough_primes
+
 LARGEST_PRIME = 60
 SMALLEST_RESCALE = 18
 """Bits below which a rescale is not worth a prime (and primes that are 1 mod 2N run out)."""
 
-LARGEST_PRECISION = 30.0
-"""Bits of precision beyond which a schedule has more than anybody needs."""
+LEAST_PRECISION, MOST_PRECISION = 6.0, 30.0
+"""Bits of precision below which a schedule is of no use, and beyond which nobody needs more."""
+
+PRECISION_STEP = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,9 @@ class _Draft:
     special: int
 
     @property
-    def bits(self) -> int:
-        return self.base + self.special + sum(b for b in self.drops if b is not None)
+    def primes(self) -> tuple[int, ...]:
+        """Sizes of all primes in bits, the base first and the special one last."""
+        return (self.base, *(b for b in self.drops if b is not None), self.special)
 
 
 class Step(Enum):
@@ -103,7 +108,9 @@ def seal_schedules(steps: tuple[Step, ...], headroom: int, log_n: int) -> list[S
         key = (schedule.rescaling.rescales, rules.low_rotations)
         if key not in found or schedule.precision > found[key].precision:
             found[key] = schedule
-    return sorted(found.values(), key=lambda s: (_work(s.rescaling, steps), -s.precision))
+    # With or without low rotations the best is often the same.
+    unlike = {(s.params, s.rescaling): s for s in found.values()}
+    return sorted(unlike.values(), key=lambda s: (_work(s.rescaling, steps), -s.precision))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +138,34 @@ def _rules(steps: tuple[Step, ...], headroom: int, log_n: int) -> Iterator[_Rule
 
 
 def _most_precise(rules: _Rules) -> tuple[_Draft | None, float]:
-    """The draft of the highest precision within the security table, by bisection."""
-    low, high = 6.0, LARGEST_PRECISION
-    best: _Draft | None = None
-    while high - low > 0.25 or best is None:
-        middle = low if best is None else (low + high) / 2
-        draft = _walk(rules, middle)
-        fits = draft is not None and draft.bits <= MAX_LOG_QP_128[rules.log_n]
-        if fits:
-            best, low = draft, middle
-        elif best is None:
-            return None, 0.0
+    """The draft of the highest precision within the security table, by bisection.
+
+    Small primes run out on large rings: from there down to the first draft that has all it needs.
+    """
+    low, high = LEAST_PRECISION, MOST_PRECISION
+    if not _fits_table(_walk(rules, low), rules):
+        return None, 0.0
+    while high - low > PRECISION_STEP:
+        middle = (low + high) / 2
+        if _fits_table(_walk(rules, middle), rules):
+            low = middle
         else:
             high = middle
-    return best, low
+    while low >= LEAST_PRECISION:
+        draft = _walk(rules, low)
+        if draft is not None and _is_possible(draft, rules):
+            return draft, low
+        low -= PRECISION_STEP
+    return None, 0.0
+
+
+def _fits_table(draft: _Draft | None, rules: _Rules) -> bool:
+    """Whether the draft meets the security table."""
+    return draft is not None and sum(draft.primes) <= MAX_LOG_QP_128[rules.log_n]
+
+
+def _is_possible(draft: _Draft, rules: _Rules) -> bool:
+    return _fits_table(draft, rules) and enough_primes(draft.primes, rules.log_n)
 
 
 def _walk(rules: _Rules, precision: float) -> _Draft | None:
@@ -209,12 +230,12 @@ def _special_prime(log_n: int, precision: float, scale: float, largest: int) -> 
 
 
 def _schedule(draft: _Draft, log_n: int, precision: float) -> Schedule:
-    chain = [draft.base, *(b for b in draft.drops if b is not None)]
+    *chain, special = draft.primes
     params = CkksLiteral(
         engine="seal",
         log_n=log_n,
         log_q=tuple(float(b) for b in chain),
-        log_p=(float(draft.special),),
+        log_p=(float(special),),
         log_scale=round(draft.log_scales[-1] * SCALE_UNITS) / SCALE_UNITS,
     ).check()
     rescales = tuple(b is not None for b in draft.drops)
