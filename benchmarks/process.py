@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,9 @@ from .contestant import Json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOG_FILE = "log.txt"
+
+_NO_MEMORY = ("out of memory", "cannot allocate memory", "MemoryError", "bad_alloc")
+"""What Go, Python and C++ write as they give up."""
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GOMAXPROCS")
 
@@ -117,7 +119,8 @@ class ContestantProcess:
         return reply
 
     def _failed(self, reason: str) -> ContestantError:
-        # The path of a temporary folder would tell nothing in a published table.
-        lines = self._log.read_text(errors="replace").splitlines()
-        print("\n".join(lines[-20:]), file=sys.stderr)
-        return ContestantError(reason, where=self._launch.module)
+        log = self._log.read_text(errors="replace")
+        if any(words in log for words in _NO_MEMORY):
+            reason = "out of memory"
+        tail = "\n".join(log.splitlines()[-20:])
+        return ContestantError(reason, where=self._launch.module, hint=f"its output ends:\n{tail}")

@@ -14,7 +14,7 @@ import orion_compiler.nn as on  # type: ignore[import-not-found]
 import torch
 from lattigo import ckks, rlwe  # type: ignore[import-not-found]
 from numpy.typing import NDArray
-from orion_compiler import CKKSParams, Compiler, CompilerConfig  # type: ignore[import-not-found]
+from orion_compiler import CKKSParams, Compiler, CompilerConfig
 from orion_evaluator import Evaluator, Model  # type: ignore[import-not-found]
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -62,7 +62,7 @@ def compile_task(folder: Path) -> Json:
         compiler.fit(DataLoader(TensorDataset(calibration), batch_size=1))
         compiled = compiler.compile()
     (folder / MODEL_FILE).write_bytes(compiled.to_bytes())
-    return {}
+    return {"input_level": compiled.input_level}
 
 
 def open_task(folder: Path) -> OpenTask:

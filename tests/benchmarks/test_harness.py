@@ -1,0 +1,206 @@
+"""The harness itself: fair medians, failures that become rows, results that are kept."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from benchmarks import report
+from benchmarks.cases import Case, parse, parse_all
+from benchmarks.command import main
+from benchmarks.costs import Measurement, fit
+from benchmarks.peers import environments
+from benchmarks.peers.catalogue import PEERS
+from benchmarks.process import Launch
+from benchmarks.result import Row, Timing, medians, speedup
+from benchmarks.session import Conditions, Entry, run_case
+from benchmarks.source import load_case
+from eer.compiler.cost import CostModel
+from eer.runtime.errors import DataError, UsageError
+from eer.runtime.params import MAX_LOG_QP_128
+
+CONDITIONS = Conditions(windows=2, memory_gb=12.0, core=None)
+THIS = Path(sys.executable)
+
+
+def timing(encrypt: float, run: float, decrypt: float) -> Timing:
+    return Timing(
+        wall={"encrypt": 2 * encrypt, "run": 2 * run, "decrypt": 2 * decrypt},
+        cpu={"encrypt": encrypt, "run": run, "decrypt": decrypt},
+    )
+
+
+def test_medians_are_of_each_stage_and_of_the_sums() -> None:
+    cpu, wall = medians([timing(1, 10, 5), timing(2, 30, 1), timing(3, 20, 3)])
+    assert cpu == {"encrypt": 2, "run": 20, "decrypt": 3, "total": 26}
+    assert wall == {"encrypt": 4, "run": 40, "decrypt": 6, "total": 52}
+
+
+def test_speedup_compares_message_by_message() -> None:
+    ours = [timing(0, 1, 0), timing(0, 100, 0), timing(0, 2, 0)]
+    theirs = [timing(0, 5, 0), timing(0, 300, 0), timing(0, 8, 0)]
+    assert speedup(ours, theirs) == 4
+
+
+def test_cases_by_name() -> None:
+    assert parse("T1/square/128") == Case("T1", "square", 128)
+    assert parse("T3/silu").name == "T3/silu"
+    assert parse("T1/square/128").name == "T1/square/128"
+    assert len(list(parse_all([]))) == 6
+
+
+@pytest.mark.parametrize("text", ["T9/square", "T1/tanh", "T1", "T1/square/many"])
+def test_a_case_that_is_not_there(text: str) -> None:
+    with pytest.raises(UsageError, match="there is no case"):
+        parse(text)
+
+
+def test_fit_finds_the_coefficients_that_made_the_times() -> None:
+    truth = CostModel(13, 0.1, 0.4, 0.06, 0.05, 0.02, 0.2, 1.3, 0.9)
+    forms: list[Callable[[int, CostModel], float]] = [
+        lambda level, m: m.rotate(level),
+        lambda level, m: m.add(level),
+        lambda level, m: m.multiply_plain(level),
+        lambda level, m: m.multiply_plain(level) + m.rescale(level),
+        lambda level, m: m.multiply(level) + m.relinearise(level) + m.rescale(level),
+        lambda level, m: m.encrypt(level),
+        lambda level, m: m.decrypt(),
+    ]
+    measurements = [
+        Measurement("", 13, level, form(level, truth), partial(form, level))
+        for level in range(4)
+        for form in forms
+    ]
+    for name, value in fit(measurements).items():
+        assert value == pytest.approx(getattr(truth, name), rel=1e-6), name
+
+
+def test_peers_get_128_bits() -> None:
+    shown = 0
+    for peer in PEERS.values():
+        for case in parse_all([]):
+            parameters = peer.parameters(case)
+            if parameters is not None and "log_q" in parameters:
+                shown += 1
+                assert (
+                    sum(parameters["log_q"]) + sum(parameters["log_p"])
+                    <= (MAX_LOG_QP_128[parameters["log_n"]])
+                )
+    assert shown >= 5
+
+
+def test_an_unknown_peer() -> None:
+    with pytest.raises(UsageError, match="no peer named"):
+        environments.find("nobody")
+
+
+def test_a_peer_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EER_PEERS", str(tmp_path))
+    assert environments.installed() == []
+    code = main(["run", "T1/square", "--peers", "orion-v2", "--out", str(tmp_path / "out")])
+    assert code == UsageError.exit_code
+
+
+def test_a_contestant_that_fails_gets_a_row_that_says_why() -> None:
+    launch = Launch(THIS, "benchmarks.nobody", 60)
+    (row,) = run_case(Case("T1", "square"), [Entry("x", "1", launch)], CONDITIONS, lambda _: None)
+    assert row.failure is not None
+    assert "ModuleNotFoundError" in row.failure
+    assert row.cpu_ms == {}
+
+
+def test_a_contestant_that_takes_too_long_is_ended() -> None:
+    launch = Launch(THIS, "benchmarks.ours", 0.2)
+    entry = Entry("eer/seal", "1", launch, "seal")
+    (row,) = run_case(Case("T1", "square"), [entry], CONDITIONS, lambda _: None)
+    assert row.failure == "it took more than 0 s"
+
+
+def test_results_are_merged_and_text_around_them_stays(tmp_path: Path) -> None:
+    kept, page = tmp_path / "results.json", tmp_path / "RESULTS.md"
+    page.write_text(f"# Before\n{report.BEGIN}\nold\n{report.END}\nAfter\n")
+    machine = {"date": "2026-01-01", "cpu": "C", "cores": 2, "memory_gb": 8, "system": "S"}
+    machine |= {"python": "3"}
+
+    def row(case: str, error: float) -> Row:
+        cpu, wall = medians([timing(1, 2, 3)])
+        return Row(case, "eer/seal", "1", 1, 1, cpu, wall, error, machine=machine)
+
+    report.record(kept, page, [row("T1/square", 0.5), row("T2/square", 0.25)])
+    report.record(kept, page, [row("T1/square", 0.125)])
+    assert [(r.case, r.max_error) for r in report.read(kept)] == [
+        ("T1/square", 0.125),
+        ("T2/square", 0.25),
+    ]
+    text = page.read_text()
+    assert text.startswith("# Before\n")
+    assert text.endswith("\nAfter\n")
+    assert "old" not in text
+    assert "0.125" not in text  # two digits
+    assert "0.12" in text
+    assert "0.25" in text
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Case:
+    """A linear layer 6 -> 3, a square, and data of its own."""
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(6, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["h"]),
+            helper.make_node("Mul", ["h", "h"], ["y"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 3])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    path, data = tmp_path / "tiny.onnx", tmp_path / "tiny.npz"
+    onnx.save(model, path)
+    np.savez(
+        data,
+        inputs=random.normal(size=(3, 6)).astype(np.float32),
+        calibration=random.normal(size=(64, 6)).astype(np.float32),
+    )
+    return Case("tiny", "onnx", onnx=path, data=data)
+
+
+def test_data_without_inputs(tiny: Case, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.npz"
+    np.savez(wrong, x=np.zeros(3))
+    with pytest.raises(DataError, match="it holds x"):
+        load_case(Case("tiny", "onnx", onnx=tiny.onnx, data=wrong), 2)
+
+
+def test_a_run_from_the_command_line(tiny: Case, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["--onnx", str(tiny.onnx), "--data", str(tiny.data), "--windows", "3"]
+    assert main([*words, "--out", str(out)]) == 0
+    content = json.loads((out / "results.json").read_text())
+    (row,) = content["rows"]
+    facts = row["facts"]
+    assert row["failure"] is None
+    assert row["contestant"] == "eer/seal"
+    assert row["windows"] == row["labels"] == 3
+    assert row["max_error"] < 0.05
+    assert row["polynomial_error"] < 0.05
+    for clock in ("cpu_ms", "wall_ms"):
+        assert all(row[clock][stage] > 0 for stage in ("encrypt", "run", "decrypt", "total"))
+    assert row["peak_mb"] >= facts["run_peak_mb"] > 20
+    assert facts["parameters"]["log_qp"] <= MAX_LOG_QP_128[facts["parameters"]["log_n"]]
+    assert facts["compile_cpu_s"] > 0
+    assert facts["evaluation_key_bytes"] > facts["rotation_key_bytes"] > 0
+    assert facts["upload_bytes"] > 0
+    assert facts["operations"]["square"] == 1
+    assert content["machine"]["packages"]["tenseal"]
+    assert (out / "plot.png").read_bytes().startswith(b"\x89PNG")
