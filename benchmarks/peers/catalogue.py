@@ -57,14 +57,18 @@ def _orion_v2(case: Case) -> Json | None:
     if case.batch > 1:
         return None
     match case.task, case.activation:
-        case ("T1" | "T2"), "square":
+        case (("T1" | "T2"), "square"):
             return _FIVE_LEVELS
-        case ("T1" | "T2"), "silu":
+        case (("T1" | "T2"), "silu"):
             return _SILU_7
         case "T3", "square":
             return _LENET
         case _:
             return None
+
+
+def _orion(case: Case) -> Json | None:
+    return None if case.activation == "silu" else _orion_v2(case)
 
 
 def _tenseal(case: Case) -> Json | None:
@@ -84,6 +88,15 @@ PEERS: dict[str, Peer] = {
             requirements=("torch==2.13.0", "orion-v2-compiler", "orion-v2-evaluator"),
             parameters=_orion_v2,
             compiles=True,
+        ),
+        Peer(
+            name="orion",
+            module="benchmarks.peers.orion_v1",
+            distribution="orion-fhe",
+            requirements=("torch==2.13.0", "orion-fhe==1.0.2"),
+            parameters=_orion,
+            compiles=False,
+            most_windows=10,
         ),
         Peer(
             name="tenseal",

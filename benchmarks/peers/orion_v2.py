@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orion_compiler.nn as on  # type: ignore[import-not-found]
@@ -21,24 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from ..contestant import Json, OpenTask, Stopwatch, load
 from ..data import Array
 from . import networks
+from .orion_layers import MARGIN, build, dense_hamming_weight
 
 MODEL_FILE = "model.orion"
-
-MARGIN = 1
-"""Activations are fitted to the observed range. Orion's default, twice of it, answers worse."""
-
-
-class _Network(on.Module):  # type: ignore[misc]
-    def __init__(self, layers: list[Any]) -> None:
-        super().__init__()
-        for number, layer in enumerate(layers):
-            setattr(self, f"layer{number}", layer)
-        self._count = len(layers)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for number in range(self._count):
-            x = getattr(self, f"layer{number}")(x)
-        return x
 
 
 def compile_task(folder: Path) -> Json:
@@ -46,14 +30,13 @@ def compile_task(folder: Path) -> Json:
     logging.getLogger("orion_compiler").setLevel(logging.WARNING)
     data, settings = load(folder)
     given = settings.parameters
-    net = _Network([_layer(x, given) for x in networks.layers(data)]).eval()
+    net = build(on, data, given).eval()
     parameters = CKKSParams(
         logn=given["log_n"],
         logq=tuple(given["log_q"]),
         logp=tuple(given["log_p"]),
         log_default_scale=given["log_scale"],
-        # As many as a uniform ternary secret has on average: a sparse one is less secure.
-        h=2 * (1 << given["log_n"]) // 3,
+        h=dense_hamming_weight(given["log_n"]),
         ring_type="standard",
     )
     compiler = Compiler(net, parameters, CompilerConfig(margin=MARGIN))
@@ -124,31 +107,3 @@ class _OpenTask:
         }
         classes = self._data.outputs.shape[1]
         return np.array(scores[:classes], dtype=np.float64)[None]
-
-
-def _layer(layer: networks.Layer, given: Json) -> Any:
-    match layer:
-        case networks.Linear(weight, bias):
-            linear = on.Linear(weight.shape[1], weight.shape[0])
-            return _filled(linear, weight, bias)
-        case networks.Conv(weight, bias, stride, padding):
-            out, channels, k, _ = weight.shape
-            conv = on.Conv2d(channels, out, k, stride=stride, padding=padding)
-            return _filled(conv, weight, bias)
-        case networks.Activation("square"):
-            return on.Quad()
-        case networks.Activation("silu"):
-            return on.SiLU(degree=given["degree"])
-        case networks.Pool(size):
-            return on.AvgPool2d(size)
-        case networks.Flatten():
-            return on.Flatten()
-        case _:
-            raise ValueError(f"Orion v2 is not asked for {layer}")
-
-
-def _filled(module: Any, weight: Array, bias: Array) -> Any:
-    with torch.no_grad():
-        module.weight.copy_(torch.from_numpy(weight))
-        module.bias.copy_(torch.from_numpy(bias))
-    return module
