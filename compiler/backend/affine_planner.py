@@ -100,7 +100,7 @@ def plan_affine(
                 rows += list(found.index)
             if len(rows) > MAX_PACKED:
                 return None
-            packed[k] = np.array(rows)
+            packed[k] = np.array(rows, dtype=np.int64).reshape(-1, task.slots)
             sources += [read(index, k) for index in rows]
         else:
             covered += range(len(sources), len(sources) + layout.ciphers)

@@ -43,7 +43,7 @@ def pack_for(pattern: Pattern, cipher: int, matrix: csr_array) -> Packed:
     """Let the client arrange the input so that no rotation is needed before the fold.
 
     The j-th slot of a window in packed ciphertext c holds the (c * fold + j)-th input that its
-    output in ciphertext `cipher` reads.
+    output in ciphertext `cipher` reads; there is no packed ciphertext where none is read.
     """
     owner = pattern.owner[cipher]
     slots = len(owner)
@@ -51,7 +51,7 @@ def pack_for(pattern: Pattern, cipher: int, matrix: csr_array) -> Packed:
     rank = _ranks(pattern, cipher)
     counts = np.diff(matrix.indptr)
     reads = np.where(owner >= 0, counts[np.maximum(owner, 0)], 0)
-    ciphers = max(1, -(-int(reads.max()) // (1 << folds)))
+    ciphers = -(-int(reads.max()) // (1 << folds))
     index = np.full((ciphers, slots), NOTHING, dtype=np.int64)
     terms = []
     starts = matrix.indptr[np.maximum(owner, 0)]

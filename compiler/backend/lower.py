@@ -8,7 +8,7 @@ from math import log2
 
 import numpy as np
 
-from eer.runtime.errors import InternalError, ParameterError
+from eer.runtime.errors import InternalError, ModelError, ParameterError
 from eer.runtime.identity import compute_model_id
 from eer.runtime.model import ClientModel, InputSpec, OutputSpec, ServerModel
 from eer.runtime.params import CkksParams
@@ -16,7 +16,7 @@ from eer.runtime.program import Program, Rotate, infer_levels
 from eer.runtime.scales import assign_scales
 
 from ..cost import CostModel
-from ..ir.tensor import Input, TensorGraph, Vector
+from ..ir.tensor import Affine, Input, TensorGraph, Vector
 from .emit import Emitted, emit
 from .levels import assign_levels, deepest_path, levels_used, steps_of
 from .parameters import deepest, schedules
@@ -63,9 +63,11 @@ class Lowered:
 def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     """The model on the smallest ring whose simulated noise `target` accepts.
 
-    Raises ParameterError where no ring is deep, large or precise enough, InternalError where the
-    program does not compute what the graph does.
+    Raises ParameterError where no ring is deep, large or precise enough, ModelError where an output
+    does not depend on the inputs, InternalError where the program does not compute what the graph
+    does.
     """
+    _refuse_constant_outputs(graph)
     levels = assign_levels(graph)
     depth = max(levels)
     steps = steps_of(graph)
@@ -105,6 +107,17 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     if refused is not None and depth <= deepest(target.engine):
         raise refused
     raise _too_deep(graph, depth, target.engine)
+
+
+def _refuse_constant_outputs(graph: TensorGraph) -> None:
+    for output in graph.outputs:
+        node = graph.nodes[output.node]
+        if isinstance(node.op, Affine) and not any(m.data.any() for m in node.op.matrices):
+            raise ModelError(
+                f"output '{output.name}' is the same for every input",
+                where=str(node.origin),
+                hint="leave it out of the model, or look for weights that became zero",
+            )
 
 
 def coarsest(program: Program, params: CkksParams) -> float:

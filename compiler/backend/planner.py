@@ -34,11 +34,9 @@ class Plan:
     """A plan for a whole graph: layouts of all values, a plan per affine map.
 
     `levels` are the depths of all nodes, in products that remain; `rescaling` says which level of
-    ciphertexts that is.
-
-    `inputs` are the layouts of inputs that something other than an affine map reads; inputs of
-    affine maps are packed for each map (AffinePlan.packed). `milliseconds` is the predicted time
-    of one run, encryption included.
+    ciphertexts that is. `layouts` has inputs where something other than an affine map reads them;
+    inputs of affine maps are packed for each map (AffinePlan.packed). `milliseconds` is the
+    predicted time of one run, encryption included.
     """
 
     slots: int
@@ -103,7 +101,7 @@ def _extend(
     before, after = state.rescaling.level(depth + 1), state.rescaling.level(depth)
     match node.op:
         case Input(_):
-            if any(not isinstance(graph.nodes[u].op, Affine) for u in graph.users(number)):
+            if _needs_own_layout(graph, number):
                 for pattern in _input_patterns(node, state, groups, number):
                     yield _with(state, number, Layout(pattern.target), 0.0)
             else:
@@ -189,6 +187,13 @@ def _patterns(
     for k, layout in enumerate(task.layouts):
         if layout is not None and layout.ciphers == 1:
             yield from pitched(node.shape, layout, task.matrices[k])
+
+
+def _needs_own_layout(graph: TensorGraph, number: int) -> bool:
+    """Whether more than affine maps read an input, which have it packed for themselves."""
+    users = (graph.nodes[u].op for u in graph.users(number))
+    is_output = any(o.node == number for o in graph.outputs)
+    return is_output or any(not isinstance(op, Affine) for op in users)
 
 
 def _input_patterns(

@@ -202,7 +202,7 @@ def _walk(rules: _Rules, precision: float) -> _Draft | None:
             switched.append(before)
     base = max(ceil(scale + rules.headroom), SMALLEST_RESCALE)
     primes = [base, *(d for d in drops if d)]
-    special = _special_prime(rules.log_n, precision, min(switched), max(primes))
+    special = _special_prime(rules.log_n, precision, min(switched, default=scale), max(primes))
     draft = _Draft(tuple(reversed(scales)), (None, *reversed(drops)), base, special)
     small = base <= LARGEST_PRIME and special <= LARGEST_PRIME
     return draft if small and _fits(draft, rules.headroom) else None

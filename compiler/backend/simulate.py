@@ -65,7 +65,7 @@ def simulate(
         for spec in client.outputs:
             parts[spec.name].append(unpack_windows(decrypted, spec, stop - start, client.batch))
     outputs = {name: np.concatenate(found).reshape(windows, -1) for name, found in parts.items()}
-    return Simulation(outputs, max(0, int(np.ceil(watched.excess))))
+    return Simulation(outputs, int(np.ceil(watched.excess)))
 
 
 def _rows(client: ClientModel) -> list[tuple[Any, Any, int, float]]:
@@ -84,7 +84,7 @@ class _Watched:
         self._inner = inner
         self._key = key
         self._capacity = _capacities(engine.params)
-        self.excess = float("-inf")
+        self.excess = 0.0
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)

@@ -26,6 +26,7 @@ from eer.runtime.engines.clear import ClearEngine
 from eer.runtime.executor import Executor
 from eer.runtime.packing import pack_windows
 from eer.runtime.params import CkksParams
+from eer.runtime.program import Program
 
 
 class Net:
@@ -95,6 +96,21 @@ def clear_params(slots: int, levels: int) -> CkksParams:
     log_n = slots.bit_length()
     sizes = (40.0, *(30.0,) * levels)
     return CkksParams("clear", log_n, sizes, (50.0,), 30.0, 128)
+
+
+def run_program(program: Program, ciphers: list[Vector]) -> list[Vector]:
+    """Output slot vectors for input slot vectors, on the slot interpreter."""
+    params = clear_params(program.slots, max(program.input_levels))
+    engine = ClearEngine(params)
+    key, blob = engine.generate_keys(program.rotations)
+    keys = engine.load_evaluation_keys(blob, key.key_id, program.rotations)
+    scale = 2.0**params.log_scale
+    executor = Executor(engine, engine.evaluator(keys), program, scale)
+    inputs = [
+        engine.encrypt(key, values, level, scale)
+        for values, level in zip(ciphers, program.input_levels, strict=True)
+    ]
+    return [engine.decrypt(key, c) for c in executor.run(inputs)]
 
 
 def run_clear(

@@ -1,0 +1,159 @@
+"""The builder: sharing, depths, and scales that meet exactly whatever the primes are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from eer.compiler.backend.builder import SMALLEST_WEIGHT, Builder
+from eer.compiler.backend.levels import steps_of
+from eer.compiler.backend.lower import COARSEST
+from eer.compiler.backend.parameters import schedules
+from eer.compiler.backend.schedule import Rescaling
+from eer.compiler.ir.tensor import Polynomial, TensorGraph
+from eer.runtime.program import Add, AddPlain, DotCipher, DotPlain, LevelDown, Program, Rotate
+from eer.runtime.scales import assign_scales
+from tests.backend.networks import Net, planned
+
+ONES = np.ones(8)
+
+
+def started(depth: int) -> Builder:
+    return Builder(8, Rescaling.eager(depth), (depth,))
+
+
+def scheduled(*drops: float, scales: tuple[float, ...]) -> Rescaling:
+    """Drops and scales from depth 0 (whose drop is none) upwards."""
+    return Rescaling(tuple(bool(d) for d in drops), scales, drops)
+
+
+def test_equal_instructions_are_shared() -> None:
+    builder = started(2)
+    x = builder.input(0)
+    assert builder.rotate(x, 3) == builder.rotate(x, 11) == builder.rotate(x, -5)
+    assert builder.rotate(x, 8) == x
+    a, b = builder.dot_plain([(x, ONES)]), builder.dot_plain([(x, np.ones(8))])
+    assert a == b
+    assert builder.down(x, 0) == builder.down(x, 0)
+    assert len(builder.instructions) == 3
+    assert len(builder.plains) == 1
+
+
+def test_nothing_is_added_or_multiplied_by_zeros() -> None:
+    builder = started(2)
+    x = builder.input(0)
+    assert builder.add_plain(x, np.zeros(8)) == x
+    builder.dot_plain([(x, ONES), (builder.rotate(x, 1), np.zeros(8))])
+    last = builder.instructions[-1]
+    assert isinstance(last, DotPlain)
+    assert last.srcs == (0,)
+
+
+def test_folds_add_all_subset_sums() -> None:
+    builder = started(1)
+    x = builder.input(0)
+    builder.folded(x, (1, 2))
+    assert builder.instructions == [Rotate(0, 1), Add(0, 1), Rotate(2, 2), Add(2, 3)]
+
+
+def test_values_of_different_depths_meet_at_the_lower() -> None:
+    builder = started(3)
+    x = builder.input(0)
+    squared = builder.dot_cipher([(x, x)])
+    assert squared.depth == 2
+    total = builder.add(squared, x)
+    assert total.depth == 2
+    assert builder.instructions == [DotCipher(((0, 0),)), LevelDown(0, 2), Add(1, 2)]
+
+
+def test_labels_follow_the_instructions() -> None:
+    builder = started(1)
+    builder.label = "first"
+    x = builder.rotate(builder.input(0), 1)
+    builder.label = "second"
+    builder.rotate(builder.input(0), 1)
+    builder.add_plain(x, ONES)
+    assert builder.labels == ["first", "second"]
+    assert builder.instructions == [Rotate(0, 1), AddPlain(1, 0)]
+
+
+def test_a_value_without_a_prime_between_is_raised_by_one_encoded_at_what_lacks() -> None:
+    rescaling = scheduled(0.0, 0.0, 0.0, scales=(120.0, 60.0, 30.0))
+    builder = Builder(8, rescaling, (2,))
+    x = builder.input(0)
+    builder.add(builder.dot_cipher([(x, x)]), x)
+    square, raised, total = builder.instructions
+    assert square == DotCipher(((0, 0),), rescale=False)
+    assert raised == DotPlain((0,), (0,), False, 60.0)
+    assert total == Add(1, 2)
+    assert (builder.plains[0] == 1).all()
+
+
+def test_a_value_goes_down_by_the_lowest_prime_that_leaves_room_for_a_weight() -> None:
+    """From 53 bits to 31: the prime of 31 bits below would leave one of 9, that of 60 one of 38."""
+    rescaling = scheduled(0.0, 31.0, 60.0, 60.0, scales=(31.0, 31.0, 46.0, 53.0))
+    builder = Builder(8, rescaling, (3,))
+    x = builder.input(0)
+    low = builder.dot_cipher([(builder.down(x, 1), builder.down(x, 1))])
+    start = len(builder.instructions)
+    builder.add(low, x)
+    new = builder.instructions[start:]
+    assert new[0] == LevelDown(0, 2)
+    assert new[1] == DotPlain((start + 1,), (0,), True, 31.0)
+    assert new[2] == LevelDown(start + 2, 0)
+    assert 31.0 + 31.0 - 53.0 < SMALLEST_WEIGHT < 31.0 + 60.0 - 53.0
+
+
+def test_a_value_goes_down_in_steps_where_no_prime_is_large_enough() -> None:
+    rescaling = scheduled(0.0, 20.0, 20.0, 40.0, scales=(22.0, 22.0, 22.0, 36.0))
+    builder = Builder(8, rescaling, (3,))
+    builder.log_scales[0] = 52.0
+    x = builder.input(0)
+    low = builder.down(builder.dot_cipher([(x, x)]), 0)
+    builder.add(low, x)
+    products = [i for i in builder.instructions if isinstance(i, DotPlain)]
+    # 22 + 40 - 52 is no room for a weight; from the scale that belongs to depth 2 there is.
+    assert [(p.rescale, p.log_scale) for p in products] == [(True, 22.0), (True, 22.0)]
+    levels = [i.level for i in builder.instructions if isinstance(i, LevelDown)]
+    assert levels == [0, 1]
+
+
+def activation(degree: int, parity: str) -> TensorGraph:
+    net = Net(degree)
+    h = net.polynomial(net.affine(net.input(3), size=3), degree)
+    polynomial = net.nodes[h].op
+    assert isinstance(polynomial, Polynomial)
+    coefficients = polynomial.chebyshev.copy()
+    if parity == "even":
+        coefficients[1::2] = 0.0
+    if parity == "odd":
+        coefficients[0::2] = 0.0
+    net.nodes[h] = replace(net.nodes[h], op=replace(polynomial, chebyshev=coefficients))
+    return net.graph(net.affine(h, size=2))
+
+
+def true_moduli(log_q: tuple[float, ...], log_n: int, seed: int) -> list[float]:
+    """Like a library's primes: some multiples of 2N below the powers of two, all different."""
+    below = np.random.default_rng(seed).choice(np.arange(1, 60), len(log_q), replace=False)
+    return [2.0**b - float(k) * 2.0 ** (log_n + 1) + 1 for b, k in zip(log_q, below, strict=True)]
+
+
+def assert_scales(program: Program, moduli: list[float], scale: float) -> None:
+    for scales in assign_scales(program, moduli, scale).plains.values():
+        assert min(np.log2(scales)) >= COARSEST
+
+
+@pytest.mark.parametrize("parity", ["all", "even", "odd"])
+@pytest.mark.parametrize("degree", [2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 15, 17, 21, 27, 31])
+def test_polynomials_have_exact_scales_on_any_primes(degree: int, parity: str) -> None:
+    """No two summands differ, and no plaintext is encoded too coarsely to be of use."""
+    graph = activation(degree, parity)
+    steps = steps_of(planned(graph, 16)[0])
+    found = [s for s in schedules("seal", steps, 6) if min(s.params.log_q) >= 28]
+    assert found
+    for schedule in found[:2]:
+        program = planned(graph, 16, schedule.rescaling)[2].program
+        moduli = true_moduli(schedule.params.log_q, schedule.params.log_n, degree)
+        assert_scales(program, moduli, 2.0**schedule.params.log_scale)
