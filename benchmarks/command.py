@@ -55,7 +55,7 @@ def _run_arguments(run: argparse.ArgumentParser) -> None:
         help=f"TASK/ACTIVATION or TASK/ACTIVATION/BATCH (default: {' '.join(STANDARD)})",
     )
     add("--engines", nargs="+", choices=ENGINES, default=["seal"])
-    add("--peers", nargs="*", metavar="NAME", help="default: all that are installed")
+    add("--peers", nargs="*", metavar="NAME", help="default: all that are installed and load")
     add("--windows", type=int, default=20, help="inputs of each case; medians are over them")
     add("--memory", type=float, default=12.0, help="GB of address space for each process")
     add("--core", type=int, help="bind all contestants to this CPU (default: the last one)")
@@ -145,7 +145,7 @@ def _entries(given: argparse.Namespace, case: Case, version: str) -> list[Entry]
     if case.onnx is not None:
         return entries
     wanted = (
-        environments.installed()
+        environments.usable()
         if given.peers is None
         else [environments.find(name) for name in given.peers]
     )
@@ -185,7 +185,10 @@ def _peers(given: argparse.Namespace, console: Console) -> int:
     if given.action == "list":
         for peer in PEERS.values():
             found = environments.version(peer)
-            console.print(f"{peer.name:10} {found or 'not installed'}", highlight=False)
+            state = "not installed" if found is None else found
+            if found is not None and not environments.loads(peer):
+                state += " (does not load on this machine)"
+            console.print(f"{peer.name:10} {state}", highlight=False)
         return 0
     if not given.names:
         raise UsageError("name the peers", hint="python -m benchmarks peers list")

@@ -18,6 +18,7 @@ class Peer:
     """A tool. `requirements` go into one pip command; `distribution` names the version shown.
 
     `parameters` returns None for a case that the tool cannot do, or not in reasonable time.
+    `imports` is a module that must load, beyond being installed.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Peer:
     parameters: Callable[[Case], Json | None]
     compiles: bool
     most_windows: int | None = None
+    imports: str = ""
 
 
 def _chain(log_n: int, log_q: tuple[int, ...], log_p: tuple[int, ...], **more: object) -> Json:
@@ -71,6 +73,12 @@ def _orion(case: Case) -> Json | None:
     return None if case.activation == "silu" else _orion_v2(case)
 
 
+def _cukks(case: Case) -> Json | None:
+    if case.task != "T1" or case.batch > 1 or case.activation == "relu":
+        return None
+    return {"degree": 4}
+
+
 def _tenseal(case: Case) -> Json | None:
     if case.task != "T1" or case.activation != "square" or case.batch > 1:
         return None
@@ -106,6 +114,16 @@ PEERS: dict[str, Peer] = {
             parameters=_tenseal,
             compiles=False,
             most_windows=5,
+        ),
+        Peer(
+            name="cukks",
+            module="benchmarks.peers.cukks_convert",
+            distribution="cukks",
+            requirements=("torch==2.13.0", "cukks", "cukks-cu121"),
+            parameters=_cukks,
+            compiles=False,
+            most_windows=4,
+            imports="ckks",
         ),
     )
 }

@@ -52,9 +52,18 @@ def version(peer: Peer) -> str | None:
     return found.stdout.strip() if found.returncode == 0 else None
 
 
-def installed() -> list[Peer]:
-    """The peers that can be run."""
-    return [peer for peer in PEERS.values() if version(peer) is not None]
+def usable() -> list[Peer]:
+    """The peers that are installed and whose libraries load."""
+    return [peer for peer in PEERS.values() if version(peer) is not None and loads(peer)]
+
+
+def loads(peer: Peer) -> bool:
+    """Whether its `imports` can be imported: CuKKS's cannot where there is no CUDA driver."""
+    if not peer.imports:
+        return True
+    code = f"import {peer.imports}"
+    done = subprocess.run([interpreter(peer), "-c", code], capture_output=True, check=False)
+    return done.returncode == 0
 
 
 def install(peer: Peer) -> str:

@@ -104,7 +104,7 @@ def test_an_unknown_peer() -> None:
 
 def test_a_peer_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EER_PEERS", str(tmp_path))
-    assert environments.installed() == []
+    assert environments.usable() == []
     code = main(["run", "T1/square", "--peers", "orion-v2", "--out", str(tmp_path / "out")])
     assert code == UsageError.exit_code
 
