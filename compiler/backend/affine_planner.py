@@ -167,30 +167,42 @@ def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:
     """Milliseconds that no cover of this pattern can go below.
 
     A shift covers at most one pair in each slot of a window, so a row of k weights takes at least
-    k / window shifts; D shifts of a source take at least D / 2 rotations or more by baby-step
-    giant-step only when they are spread, so about 2 sqrt(D) - 2.
+    k / window shifts.
     """
     low = task.low
     size = 1 << len(pattern.strides)
     total = len(pattern.strides) * (cost.rotate(low) + cost.add(low)) * len(pattern.owner)
+    terms = ciphers = 0
     for matrix, layout in zip(task.matrices, task.layouts, strict=True):
         longest = int(np.diff(matrix.indptr).max(initial=0))
         shifts = -(-longest // size)
+        total += shifts * cost.multiply_plain(task.level)
         if layout is None:
-            total += shifts * (cost.encrypt(task.level) + cost.multiply_plain(task.level))
+            total += shifts * cost.encrypt(task.level)
         else:
-            turns = max(0.0, 2 * sqrt(shifts / layout.ciphers) - 2)
-            total += turns * cost.rotate(low) + shifts * cost.multiply_plain(task.level)
+            terms += shifts
+            ciphers += layout.ciphers
+    total += _fewest_rotations(terms, ciphers) * cost.rotate(low)
     rescale = cost.rescale(task.level) if task.low < task.level else 0.0
     return total + rescale + task.prefold_cost(cost)
+
+
+def _fewest_rotations(terms: int, ciphers: int) -> float:
+    """Rotations that this many terms of this many source ciphertexts take by giant steps.
+
+    With g giants, which all sources share, a source of t terms takes t / g babies; one giant and
+    one baby of each source are no rotation. The sum is the least at g = sqrt(terms).
+    """
+    return max(0.0, 2 * sqrt(terms) - ciphers - 1)
 
 
 def _term_budget(task: AffineTask, cost: CostModel, limit: float) -> int:
     """The largest number of terms that could still cost less than `limit`."""
     each = cost.multiply_plain(task.level) + cost.add(task.level)
     turn = cost.rotate(task.low)
+    ciphers = sum(layout.ciphers for layout in task.layouts if layout is not None)
     terms = 1
-    while terms < MAX_TERMS and terms * each + (2 * sqrt(terms) - 2) * turn <= limit:
+    while terms < MAX_TERMS and terms * each + _fewest_rotations(terms, ciphers) * turn <= limit:
         terms += 1 + terms // 16
     return terms
 
@@ -201,8 +213,9 @@ def best_plans(
     """The `keep` cheapest plans of each family of patterns, with different layouts.
 
     Sliding patterns come first, since checking one is quick, then the others, both in the order of
-    their lower bounds. One that cannot come within SLACK of the best so far is not tried at all: a
-    dearer plan is kept only for a layout that may save more further on.
+    their lower bounds and no more than `effort` of them, unless none has a plan. One that cannot
+    come within SLACK of the best so far is not tried at all: a dearer plan is kept only for a layout
+    that may save more further on.
     """
     found: dict[bytes, AffinePlan] = {}
     best = float("inf")
@@ -230,7 +243,9 @@ def best_plans(
         sample = plan_affine(task, pattern.sampled(SAMPLED_WINDOWS), cost, SLACK * best)
         if sample is not None:
             estimated.append((sample.milliseconds, number, task, pattern))
-    for estimate, _, task, pattern in sorted(estimated, key=lambda x: x[:2])[:effort]:
+    for tried, (estimate, _, task, pattern) in enumerate(sorted(estimated, key=lambda x: x[:2])):
+        if tried >= effort and found:
+            break
         if estimate <= SLACK * best:
             keep_plan(plan_affine(task, pattern, cost, SLACK * best))
     ranked = sorted(found.values(), key=lambda p: p.milliseconds)

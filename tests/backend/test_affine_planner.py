@@ -117,6 +117,21 @@ def test_rotations_are_counted(case: Case, data: st.DataObject) -> None:
         assert emitted == plan.rotations
 
 
+@pytest.mark.parametrize("operands", [1, 2, 3])
+@pytest.mark.parametrize("size", [16, 33])
+def test_lower_bounds_of_dense_sums(operands: int, size: int) -> None:
+    """Giant steps are shared by all operands, so a bound for each of them is none for the sum."""
+    period = 1 << (size - 1).bit_length()
+    held = np.pad(np.arange(size), (0, period - size), constant_values=NOTHING)
+    layout = Layout(np.tile(held, 128 // period)[None, :])
+    matrices = (csr_array(np.ones((size, size))),) * operands
+    task = AffineTask(matrices, (layout,) * operands, 3, 2, 128)
+    for pattern in replicated(np.arange(size), 128, ""):
+        plan = plan_affine(task, pattern, COST, INF)
+        if plan is not None:
+            assert lower_bound(task, pattern, COST) <= plan.milliseconds
+
+
 def test_a_limit_is_kept() -> None:
     case = Case((csr_array(np.ones((8, 8))),), (None,), 64)
     (first, *_) = replicated(np.arange(8), 64, "flat")
