@@ -214,8 +214,8 @@ def best_plans(
 
     Sliding patterns come first, since checking one is quick, then the others, both in the order of
     their lower bounds and no more than `effort` of them, unless none has a plan. One that cannot
-    come within SLACK of the best so far is not tried at all: a dearer plan is kept only for a layout
-    that may save more further on.
+    come within SLACK of the best so far is not tried at all: a dearer plan is kept only for a
+    layout that may save more further on.
     """
     found: dict[bytes, AffinePlan] = {}
     best = float("inf")
