@@ -93,16 +93,19 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
             continue
         exact = simulate(lowered.client, lowered.server.program, sample.inputs)
         _check_exact(sample.outputs, exact.outputs)
-        if exact.missing_bits and trial.engine == "seal":
-            headroom += exact.missing_bits
+        noisy = simulate(lowered.client, lowered.server.program, sample.inputs, noise_seed=0)
+        # Idle slots count: one that outgrows the modulus, by noise alone even, wraps every slot.
+        missing = max(exact.missing_bits, noisy.missing_bits)
+        if missing and trial.engine == "seal":
+            headroom += missing
             queue = [
                 c
                 for c in schedules(target.engine, steps, headroom, target.security)
                 if c.params.log_n >= trial.log_n
             ]
             continue
-        noisy = simulate(lowered.client, lowered.server.program, sample.inputs, noise_seed=0)
-        if target.accepts(noisy.outputs):
+        # DESILO chooses its own primes: there is no headroom to add, only other parameters.
+        if not missing and target.accepts(noisy.outputs):
             return replace(lowered, noisy=noisy)
     if refused is not None and depth <= deepest(target.engine):
         raise refused

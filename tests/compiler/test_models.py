@@ -69,7 +69,6 @@ def test_whole_models_on_seal(build: Build) -> None:
     assert found.total.max_error <= found.approximation.max_error + found.noise.max_error + 1e-9
 
 
-@pytest.mark.xfail(reason="slots that hold nothing outgrow the modulus, seen in noisy runs only")
 def test_idle_slots_never_outgrow_the_modulus() -> None:
     """In a slot that holds no element a high degree meets an argument outside its interval."""
     net = Net()
