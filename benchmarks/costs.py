@@ -209,22 +209,30 @@ def _calls_at(
         return
     plains = [evaluator.prepare_plain(values / (k + 1), level, scale) for k in range(TERMS)]
     many = [fresh() for _ in range(TERMS)]
-    for terms in (1, TERMS):
-        yield (
-            f"dot_plain of {terms}",
-            partial(evaluator.dot_plain, many[:terms], plains[:terms]),
-            partial(_dot_plain, terms, level),
-        )
-    for name, pair in (("square", (a, a)), ("product", (a, b))):
-        yield name, partial(evaluator.dot_cipher, [pair]), partial(_product, level)
+    put_off = (True, False) if engine.capabilities.lazy_rescale else (True,)
+    for rescale in put_off:
+        note = "" if rescale else ", not rescaled"
+        for terms in (1, TERMS):
+            yield (
+                f"dot_plain of {terms}{note}",
+                partial(evaluator.dot_plain, many[:terms], plains[:terms], rescale),
+                partial(_dot_plain, terms, level, rescale),
+            )
+        for name, pair in (("square", (a, a)), ("product", (a, b))):
+            yield (
+                name + note,
+                partial(evaluator.dot_cipher, [pair], rescale),
+                partial(_product, level, rescale),
+            )
 
 
-def _dot_plain(terms: int, level: int, m: CostModel) -> float:
-    return terms * m.multiply_plain(level) + (terms - 1) * m.add(level) + m.rescale(level)
+def _dot_plain(terms: int, level: int, rescale: bool, m: CostModel) -> float:
+    products = terms * m.multiply_plain(level) + (terms - 1) * m.add(level)
+    return products + rescale * m.rescale(level)
 
 
-def _product(level: int, m: CostModel) -> float:
-    return m.multiply(level) + m.relinearise(level) + m.rescale(level)
+def _product(level: int, rescale: bool, m: CostModel) -> float:
+    return m.multiply(level) + m.relinearise(level) + rescale * m.rescale(level)
 
 
 def _rotates(evaluator: Evaluator, a: Cipher) -> bool:

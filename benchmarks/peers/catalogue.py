@@ -56,7 +56,7 @@ _LENET = _chain(14, (30, *(26,) * 11), (28, 28, 28))
 
 
 def _orion_v2(case: Case) -> Json | None:
-    if case.batch > 1:
+    if case.batch > 1 and case.activation != "square":
         return None
     match case.task, case.activation:
         case (("T1" | "T2"), "square"):
@@ -70,7 +70,7 @@ def _orion_v2(case: Case) -> Json | None:
 
 
 def _orion(case: Case) -> Json | None:
-    return None if case.activation == "silu" else _orion_v2(case)
+    return None if case.activation == "silu" or case.batch > 1 else _orion_v2(case)
 
 
 def _cukks(case: Case) -> Json | None:

@@ -37,12 +37,12 @@ def compile_task(folder: Path) -> Json:
         logp=tuple(given["log_p"]),
         log_default_scale=given["log_scale"],
         h=dense_hamming_weight(given["log_n"]),
-        ring_type="standard",
+        ring_type=given.get("ring_type", "standard"),
     )
     compiler = Compiler(net, parameters, CompilerConfig(margin=MARGIN))
     calibration = torch.from_numpy(networks.images(data, data.calibration))
     with torch.no_grad():
-        compiler.fit(DataLoader(TensorDataset(calibration), batch_size=1))
+        compiler.fit(DataLoader(TensorDataset(calibration), batch_size=settings.batch))
         compiled = compiler.compile()
     (folder / MODEL_FILE).write_bytes(compiled.to_bytes())
     return {"input_level": compiled.input_level}
@@ -88,22 +88,28 @@ class _OpenTask:
             key.close()
 
     def answer(self, windows: Array, watch: Stopwatch) -> NDArray[np.float64]:
-        slots = np.zeros(self._slots)
         flat = networks.images(self._data, windows).reshape(-1)
-        slots[: len(flat)] = flat
+        vectors = np.zeros((-(-len(flat) // self._slots), self._slots))
+        vectors.reshape(-1)[: len(flat)] = flat
         with watch.stage("encrypt"):
-            plain = self._encoder.encode(
-                slots.tolist(), self._level, self._parameters.default_scale()
-            )
-            question = self._encryptor.encrypt_new(plain).marshal_binary()
+            question = [self._encrypt(vector) for vector in vectors]
         with watch.stage("run"):
-            answers = self._evaluator.forward(self._model, [question])
+            answers = self._evaluator.forward(self._model, question)
         with watch.stage("decrypt"):
-            cipher = rlwe.Ciphertext.unmarshal_binary(answers[0])
-            scores = self._encoder.decode(self._decryptor.decrypt_new(cipher), self._slots)
+            scores = [value for answer in answers for value in self._decrypt(answer)]
         self.facts |= {
-            "upload_bytes": len(question),
+            "upload_bytes": sum(len(q) for q in question),
             "download_bytes": sum(len(a) for a in answers),
         }
         classes = self._data.outputs.shape[1]
-        return np.array(scores[:classes], dtype=np.float64)[None]
+        wanted = len(windows) * classes
+        return np.array(scores[:wanted], dtype=np.float64).reshape(len(windows), classes)
+
+    def _encrypt(self, vector: NDArray[np.float64]) -> bytes:
+        scale = self._parameters.default_scale()
+        plain = self._encoder.encode(vector.tolist(), self._level, scale)
+        return bytes(self._encryptor.encrypt_new(plain).marshal_binary())
+
+    def _decrypt(self, answer: bytes) -> list[float]:
+        plain = self._decryptor.decrypt_new(rlwe.Ciphertext.unmarshal_binary(answer))
+        return list(self._encoder.decode(plain, self._slots))
