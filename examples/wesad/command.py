@@ -18,6 +18,7 @@ from .dataset import load_windows
 from .folds import FoldResult, Protocol, run_fold
 from .recipes import recipe_for
 from .report import SYNTHETIC, summary, table, title, write_json, write_plot
+from .saved import fingerprint, save_fold, saved_fold
 from .windows import TASKS, Windows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add("--engine", choices=("seal", "desilo", "none"), default="seal", help="none: plaintext only")
     add("--folds", type=int, help="only the first so many subjects are held out")
     add("--batch", type=int, default=16, help="windows side by side in one ciphertext")
+    add("--resume", action="store_true", help="keep the folds that an earlier run left in --out")
     add("--quick", action="store_true", help="two folds, few windows")
     add("--seed", type=int, default=0)
     add("--out", type=Path, default=Path("out/wesad"), help="folder for figures and models")
@@ -75,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace, console: Console) -> None:
+    if given.batch < 1 or given.batch & (given.batch - 1):
+        raise UsageError(f"--batch must be a power of two, got {given.batch}")
     if given.folds is not None and given.folds < 1:
         raise UsageError(f"--folds must be at least 1, got {given.folds}")
     folder = None if given.synthetic else find_data(given.data, REPOSITORY)
@@ -125,13 +129,18 @@ def _folds(
     subjects = windows.subjects[:wanted]
     line = progress.add_task("", total=len(subjects))
     results = []
+    kept, mark = given.out / "folds", fingerprint(windows, protocol)
     for number, subject in enumerate(subjects, start=1):
         where = f"{subject} ({number} of {len(subjects)})"
 
         def show(stage: str, where: str = where) -> None:
             progress.update(line, description=f"{where}: {stage}")
 
-        results.append(run_fold(windows, subject, protocol, given.out, show))
+        fold = saved_fold(kept, subject, mark) if given.resume else None
+        if fold is None:
+            fold = run_fold(windows, subject, protocol, given.out, show)
+            save_fold(kept, fold, mark)
+        results.append(fold)
         progress.advance(line)
         if not progress.console.is_terminal:
             progress.console.print(f"{where}: done", highlight=False)

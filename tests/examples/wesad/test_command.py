@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,6 +154,43 @@ class TestCommand:
         assert len(results["folds"]) == 2
         assert "encrypted" not in capsys.readouterr().out
 
+    def test_an_interrupted_run_goes_on(
+        self,
+        archive: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        out = tmp_path / "out"
+        arguments = ["--features", "wrist", "--data", str(archive), "--out", str(out), "--quick"]
+        run: list[str] = []
+
+        def counted(windows: Windows, subject: str, *given: Any) -> FoldResult:
+            run.append(subject)
+            if len(run) == 2:
+                raise KeyboardInterrupt
+            return run_fold(windows, subject, *given)
+
+        monkeypatch.setattr("examples.wesad.command.run_fold", counted)
+        assert main(arguments) == 130
+        assert not (out / "results.json").exists()
+        assert main([*arguments, "--resume"]) == 0
+        assert run == ["S2", "S10", "S10"]
+        first = json.loads((out / "results.json").read_text())
+        # The same again: all from disk, and the same figures.
+        assert main([*arguments, "--resume"]) == 0
+        assert len(run) == 3
+        again = json.loads((out / "results.json").read_text())
+        assert again == first
+        assert again["folds"][0]["agreement"] is not None
+        # Another seed is another run, and without --resume nothing is kept.
+        assert main([*arguments, "--resume", "--seed", "1", "--folds", "1"]) == 0
+        assert main([*arguments, "--folds", "1"]) == 0
+        assert run[3:] == ["S2", "S2"]
+        (out / "folds" / "S2.npz").write_bytes(b"PK")
+        assert main([*arguments, "--resume"]) == DataError.exit_code
+        assert "hint: delete it" in capsys.readouterr().err
+
     def test_errors_have_a_code_and_a_hint(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], recordings: tuple[Recording, ...]
     ) -> None:
@@ -165,6 +203,7 @@ class TestCommand:
         blocked.write_text("")
         assert main(["--synthetic", "--out", str(blocked / "out")]) == 8
         assert main(["--folds", "0", "--out", str(tmp_path)]) == 2
+        assert main(["--batch", "3", "--out", str(tmp_path)]) == 2
 
     def test_a_single_subject_cannot_be_left_out(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], recordings: tuple[Recording, ...]
