@@ -9,7 +9,7 @@ are found together by non-negative least squares on relative errors.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from rich.table import Table
 from scipy.optimize import nnls
 
 from eer.compiler.cost import CostModel
-from eer.runtime.engine import Cipher, Engine, Evaluator, SecretKey
+from eer.runtime.engine import Cipher, Engine, Evaluator, Plain, SecretKey
 from eer.runtime.engines import desilo_literal, open_engine
 from eer.runtime.errors import EngineError
 from eer.runtime.params import CkksLiteral, CkksParams
@@ -48,13 +48,19 @@ BURST_MS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the engine protocol at one level, and how the model writes it."""
+    """One call of the engine protocol at one level, and how the model writes it.
+
+    `run` gets ciphertexts that no product has read before, as many as `reads`: an engine may keep
+    what it computes for a product with its operand.
+    """
 
     operation: str
     log_n: int
     level: int
-    run: Callable[[], Any]
+    reads: int
+    run: Callable[[Sequence[Cipher]], Any]
     expression: Expression
+    fresh: Callable[[], Cipher]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ def measure(engine_name: str, rings: tuple[int, ...], samples: int) -> Fit:
     engines = [open_engine(parameters(engine_name, log_n)) for log_n in rings]
     calls = [call for engine in engines for call in _calls_of(engine)]
     # All rings in turn: the machine's speed drifts with what else runs on it.
-    times = _interleaved([c.run for c in calls], samples)
+    times = _interleaved(calls, samples)
     found = [
         Measurement(c.operation, c.log_n, c.level, ms, c.expression)
         for c, ms in zip(calls, times, strict=True)
@@ -172,66 +178,86 @@ def write(path: Path, fit: Fit, machine: Json) -> None:
 def _calls_of(engine: Engine) -> Iterator[Call]:
     key, blob = engine.generate_keys((1,))
     evaluator = engine.evaluator(engine.load_evaluation_keys(blob, key.key_id, (1,)))
-    log_n = engine.params.log_n
     for level in range(engine.params.max_level + 1):
-        for name, run, expression in _calls_at(engine, evaluator, key, level):
-            yield Call(name, log_n, level, run, expression)
+        yield from _calls_at(engine, evaluator, key, level)
 
 
-def _calls_at(
-    engine: Engine, evaluator: Evaluator, key: SecretKey, level: int
-) -> Iterator[tuple[str, Callable[[], Any], Expression]]:
+def _calls_at(engine: Engine, ev: Evaluator, key: SecretKey, level: int) -> Iterator[Call]:
     scale = 2.0**engine.params.log_scale
     values = np.linspace(-1.0, 1.0, engine.slots)
-
-    def fresh() -> Cipher:
-        return engine.encrypt(key, values, level, scale)
-
-    a, b = fresh(), fresh()
-    summand = evaluator.prepare_plain(values, level, scale)
+    a, b = (engine.encrypt(key, values, level, scale) for _ in range(2))
+    call = partial(_call, engine.params.log_n, level, partial(ev.add, a, b))
     if level == 0:
         answer = engine.save_cipher(a)
-        yield (
+        yield call(
             "decrypt",
-            lambda: engine.decrypt(key, engine.load_cipher(answer)),
+            0,
+            lambda _: engine.decrypt(key, engine.load_cipher(answer)),
             lambda m: m.decrypt(),
         )
-    yield (
+    yield call(
         "encrypt",
-        lambda: engine.load_cipher(engine.encrypt_bytes(key, values, level, scale)),
+        0,
+        lambda _: engine.load_cipher(engine.encrypt_bytes(key, values, level, scale)),
         lambda m: m.encrypt(level),
     )
-    yield "add", lambda: evaluator.add(a, b), lambda m: m.add(level)
-    yield "add_plain", lambda: evaluator.add_plain(a, summand), lambda m: m.add(level)
-    if _rotates(evaluator, a):
-        yield "rotate", lambda: evaluator.rotate(a, 1), lambda m: m.rotate(level)
+    yield call("add", 2, lambda x: ev.add(x[0], x[1]), lambda m: m.add(level))
+    bias = ev.prepare_plain(values, level, scale)
+    yield call("add_plain", 1, lambda x: ev.add_plain(x[0], bias), lambda m: m.add(level))
+    if _rotates(ev, a):
+        yield call("rotate", 1, lambda x: ev.rotate(x[0], 1), lambda m: m.rotate(level))
     if level == 0:
         return
-    plains = [evaluator.prepare_plain(values / (k + 1), level, scale) for k in range(TERMS)]
-    many = [fresh() for _ in range(TERMS)]
-    put_off = (True, False) if engine.capabilities.lazy_rescale else (True,)
-    for rescale in put_off:
+    plains = [ev.prepare_plain(values / (k + 1), level, scale) for k in range(TERMS)]
+    for rescale in (True, False) if engine.capabilities.lazy_rescale else (True,):
         note = "" if rescale else ", not rescaled"
+        product = ev.dot_plain([a], plains[:1], rescale)
+        # A bias follows: an engine may leave the way back from its transform to the next reader.
+        after = ev.prepare_plain(values, ev.level(product), ev.scale(product))
         for terms in (1, TERMS):
-            yield (
+            yield call(
                 f"dot_plain of {terms}{note}",
-                partial(evaluator.dot_plain, many[:terms], plains[:terms], rescale),
-                partial(_dot_plain, terms, level, rescale),
+                terms,
+                partial(_dot_plain, ev, plains[:terms], after, rescale),
+                partial(_dot_plain_cost, terms, level, rescale),
             )
-        for name, pair in (("square", (a, a)), ("product", (a, b))):
-            yield (
+        for name, reads in (("square", 1), ("product", 2)):
+            yield call(
                 name + note,
-                partial(evaluator.dot_cipher, [pair], rescale),
-                partial(_product, level, rescale),
+                reads,
+                partial(_product, ev, rescale),
+                partial(_product_cost, level, rescale),
             )
 
 
-def _dot_plain(terms: int, level: int, rescale: bool, m: CostModel) -> float:
+def _call(
+    log_n: int,
+    level: int,
+    fresh: Callable[[], Cipher],
+    operation: str,
+    reads: int,
+    run: Callable[[Sequence[Cipher]], Any],
+    expression: Expression,
+) -> Call:
+    return Call(operation, log_n, level, reads, run, expression, fresh)
+
+
+def _dot_plain(
+    ev: Evaluator, plains: Sequence[Plain], bias: Plain, rescale: bool, x: Sequence[Cipher]
+) -> Cipher:
+    return ev.add_plain(ev.dot_plain(x, plains, rescale), bias)
+
+
+def _dot_plain_cost(terms: int, level: int, rescale: bool, m: CostModel) -> float:
     products = terms * m.multiply_plain(level) + (terms - 1) * m.add(level)
-    return products + rescale * m.rescale(level)
+    return products + rescale * m.rescale(level) + m.add(level - rescale)
 
 
-def _product(level: int, rescale: bool, m: CostModel) -> float:
+def _product(ev: Evaluator, rescale: bool, x: Sequence[Cipher]) -> Cipher:
+    return ev.dot_cipher([(x[0], x[-1])], rescale)
+
+
+def _product_cost(level: int, rescale: bool, m: CostModel) -> float:
     return m.multiply(level) + m.relinearise(level) + rescale * m.rescale(level)
 
 
@@ -244,20 +270,21 @@ def _rotates(evaluator: Evaluator, a: Cipher) -> bool:
     return True
 
 
-def _interleaved(calls: list[Callable[[], Any]], samples: int) -> list[float]:
-    """Median CPU milliseconds of each call; every round calls all of them once, in turn."""
-    repeats = []
+def _interleaved(calls: Sequence[Call], samples: int) -> list[float]:
+    """Median CPU milliseconds of each call; every round makes all of them, in turn."""
     for call in calls:
-        call()
-        start = process_time()
-        call()
-        taken = 1e3 * (process_time() - start)
-        repeats.append(max(1, round(BURST_MS / max(taken, 1e-3))))
-    rounds: list[list[float]] = [[] for _ in calls]
-    for _ in range(samples):
-        for call, times, n in zip(calls, rounds, repeats, strict=True):
-            start = process_time()
-            for _ in range(n):
-                call()
-            times.append(1e3 * (process_time() - start) / n)
-    return [median(times) for times in rounds]
+        _timed(call, 1)
+    repeats = [max(1, round(BURST_MS / max(_timed(call, 1), 1e-3))) for call in calls]
+    rounds = [
+        [_timed(call, n) for call, n in zip(calls, repeats, strict=True)] for _ in range(samples)
+    ]
+    return [median(times) for times in zip(*rounds, strict=True)]
+
+
+def _timed(call: Call, repeats: int) -> float:
+    """Milliseconds of one call, as a mean over `repeats` with operands of their own."""
+    operands = [[call.fresh() for _ in range(call.reads)] for _ in range(repeats)]
+    start = process_time()
+    for x in operands:
+        call.run(x)
+    return 1e3 * (process_time() - start) / repeats
