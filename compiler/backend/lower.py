@@ -16,7 +16,7 @@ from eer.runtime.program import Program, Rotate, infer_levels
 from eer.runtime.scales import assign_scales
 
 from ..cost import CostModel
-from ..ir.tensor import Affine, Input, TensorGraph, Vector
+from ..ir.tensor import Input, Output, TensorGraph, Vector
 from .emit import Emitted, emit
 from .levels import assign_levels, deepest_path, levels_used, steps_of
 from .parameters import deepest, schedules
@@ -192,10 +192,16 @@ def _output_specs(
                 slot,
                 output.post,
                 output.axis,
-                target.labels,
+                _labels_for(output, target.labels),
             )
         )
     return tuple(specs)
+
+
+def _labels_for(output: Output, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The class names, for an output that has as many classes; one score tells two apart."""
+    classes = output.shape[output.axis] if output.shape else 1
+    return labels if len(labels) in (classes, 2 if classes == 1 else classes) else ()
 
 
 def _check_exact(wanted: dict[str, Vector], found: dict[str, Vector]) -> None:
