@@ -16,7 +16,7 @@ from eer.runtime.program import Program, Rotate, infer_levels
 from eer.runtime.scales import assign_scales
 
 from ..cost import CostModel
-from ..ir.tensor import Input, Output, TensorGraph, Vector
+from ..ir.tensor import Affine, Input, Output, TensorGraph, Vector
 from .emit import Emitted, emit
 from .levels import assign_levels, deepest_path, levels_used, steps_of
 from .parameters import deepest, schedules
