@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +23,7 @@ def describe() -> Json:
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "commit": _commit(),
         "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
     }
 
@@ -41,6 +43,22 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or "unknown CPU"
+
+
+def _commit() -> str | None:
+    """The revision of eer that was measured, with a + where files differ from it."""
+    where = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=where, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        revision = git("rev-parse", "--short", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no", "../compiler", "../runtime")
+    except OSError:  # there is no git
+        return None
+    return (revision + ("+" if changed else "")) or None
 
 
 def _memory_gb() -> int:

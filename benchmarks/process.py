@@ -49,7 +49,8 @@ class ContestantProcess:
     def __init__(self, launch: Launch, mode: str, folder: Path) -> None:
         command = [str(launch.python), "-m", "benchmarks.worker", launch.module, mode, str(folder)]
         environment = dict(os.environ) | dict.fromkeys(_ONE_THREAD, "1")
-        environment["PYTHONPATH"] = str(REPOSITORY)
+        given = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *([given] if given else [])])
         environment.pop("PYTHONHOME", None)
         self._launch = launch
         self._log = folder / LOG_FILE
