@@ -132,7 +132,7 @@ def plan_affine(
                     return None
                 found_terms = tuple(masked)
             terms += [replace(t, source=covered[t.source]) for t in found_terms]
-        terms = [t for t in terms if t.mask.any()]
+        terms = [t for t in terms if t.mask.any()] or _idle_terms(pattern, cipher, sources)
         if not terms:
             return None
         plans.append((tuple(terms), *choose_split(terms, task.slots, task.level, task.low, cost)))
@@ -161,6 +161,20 @@ def plan_affine(
         sum(c.giants for _, _, c in plans),
         milliseconds,
     )
+
+
+def _idle_terms(pattern: Pattern, cipher: int, sources: list[Source]) -> list[Term]:
+    """A term for a ciphertext that holds nothing but biases, into a slot that no one reads.
+
+    A ciphertext times zeros would be no ciphertext: libraries refuse it. None where there is no
+    such slot, or where folds would spread what it holds.
+    """
+    spare = np.flatnonzero(pattern.target[cipher] < 0)
+    if pattern.strides or not len(spare) or not sources:
+        return []
+    mask = np.zeros(pattern.target.shape[1])
+    mask[spare[0]] = 1.0
+    return [Term(0, 0, mask)]
 
 
 def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:

@@ -268,13 +268,12 @@ def cover(
         return _direct(owner, sources, matrices, max_terms)
     pairs = _Pairs(owner, window, matrices, skip)
     terms: dict[tuple[int, int], Vector] = {}
+    total = pairs.missing
 
-    def take(number: int, shift: int) -> int:
+    def take(number: int, shift: int) -> None:
         mask = terms.get((number, shift), np.zeros(pairs.slots))
-        gain = pairs.take(sources[number], shift, mask)
-        if gain:
+        if pairs.take(sources[number], shift, mask):
             terms[number, shift] = mask
-        return gain
 
     for number in range(len(sources)):
         take(number, 0)
@@ -288,11 +287,11 @@ def cover(
                 found.append((gain, -number, shift))
         if not found:
             return None
-        gain, negative, shift = max(found)
-        # Greedy gains fall: what remains takes about this many more, or more than that.
-        if len(terms) + pairs.missing / gain > max_terms:
-            return None
+        _, negative, shift = max(found)
         take(-negative, shift)
+        # Gains fall: what remains takes about as many for each pair as so far, or more than that.
+        if len(terms) * total > max_terms * (total - pairs.missing):
+            return None
     return [Term(n, s, mask) for (n, s), mask in sorted(terms.items(), key=lambda x: x[0])]
 
 

@@ -157,6 +157,19 @@ def test_several_output_ciphertexts(columns: int) -> None:
         check_plan(case, plan)
 
 
+def test_a_ciphertext_of_biases_only_is_none_of_zeros() -> None:
+    """Padding at the end of a large tensor: its rows are zero, and it has slots to spare."""
+    dense = np.ones((40, 5))
+    dense[32:] = 0.0
+    pattern = split_over_ciphers(np.arange(40), 16)
+    for operand in (None, Layout(np.pad(np.arange(5), (0, 11), constant_values=NOTHING)[None, :])):
+        case = Case((csr_array(dense),), (operand,), 16)
+        plan = plan_affine(case.task, pattern, COST, INF)
+        assert plan is not None
+        program = check_plan(case, plan)
+        assert all(plain.any() for plain in program.plains)
+
+
 def test_inputs_that_would_take_too_many_ciphertexts_are_not_packed() -> None:
     """A dense map of 300 inputs to 300 outputs in the slots of 512: no fold is possible."""
     matrix = csr_array(np.ones((300, 300)))

@@ -98,6 +98,22 @@ def test_a_cover_needs_every_input_somewhere() -> None:
             assert cover(*at, [read(index, 0)], (matrix,)) is None
 
 
+def test_a_cover_does_not_despair_over_poor_shifts_at_first() -> None:
+    """Rows stored backwards begin with what the last, nearly empty ciphertexts hold."""
+    weights = np.ones((16, 35))
+    backwards = csr_array(weights)
+    for row in range(16):
+        part = slice(backwards.indptr[row], backwards.indptr[row + 1])
+        backwards.indices[part] = backwards.indices[part][::-1]
+    held = np.pad(np.arange(35), (0, 13), constant_values=NOTHING).reshape(3, 16)
+    sources = [read(row, k) for k in range(3) for row in held]
+    pattern = explicit(np.arange(16)[None, :])
+    at = (pattern.owner[0], pattern.window[0], sources, (backwards,) * 3)
+    terms = cover(*at, max_terms=200)
+    assert terms is not None
+    assert sum(int(t.mask.sum()) for t in terms) == 3 * 16 * 35
+
+
 def test_a_source_knows_its_period() -> None:
     assert read(np.array([0, 1, 0, 1]), 0).period == 2
     assert read(np.array([0, 1, 0, 2]), 0).period == 4
