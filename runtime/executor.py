@@ -101,7 +101,10 @@ class Executor:
     def run(
         self, inputs: Sequence[Cipher], on_step: Callable[[int], None] | None = None
     ) -> list[Cipher]:
-        """Outputs for the input ciphertexts; `on_step(done)` is called after every instruction."""
+        """Outputs for the input ciphertexts.
+
+        `on_step(done)` is called after every call of the engine, with the instructions done so far.
+        """
         if len(inputs) != len(self.program.input_levels):
             raise InternalError(
                 f"{len(inputs)} input ciphertexts given, {len(self.program.input_levels)} expected"
@@ -109,8 +112,7 @@ class Executor:
         values: dict[int, Cipher] = dict(enumerate(inputs))
         done = 0
         for step in self._steps:
-            for number, value in zip(step.numbers, self._call(step, values), strict=True):
-                values[number] = value
+            values.update(zip(step.numbers, self._call(step, values), strict=True))
             for number in step.last_reads:
                 values.pop(number, None)
             done += len(step.numbers)
