@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eer.runtime.program import Program, infer_levels, operands
+from eer.runtime.program import DotCipher, DotPlain, Program, Rotate, infer_levels, operands
 
 from .tensor import Affine, Core, Elementwise, Input, Polynomial, Product, TensorGraph
 
@@ -40,17 +40,25 @@ def _op(op: object) -> str:
 
 
 def print_program(program: Program) -> str:
-    """The program as text; every line ends with the level of the value it defines."""
+    """The program as text; every line ends with the level of the value it defines.
+
+    A product that is not rescaled says so.
+    """
     levels = infer_levels(program)
     lines = [f"program slots={program.slots} rotations={list(program.rotations)}"]
     lines += [f"  %{k} = input  @{level}" for k, level in enumerate(program.input_levels)]
-    label = None
-    for (number, ins), here in zip(program, program.labels or [""] * len(levels), strict=False):
+    label = ""
+    labels = program.labels or ("",) * len(program.instructions)
+    for (number, ins), here in zip(program, labels, strict=True):
         if here != label:
             lines.append(f"  # {here}")
             label = here
         reads = ", ".join(f"%{r}" for r in dict.fromkeys(operands(ins)))
-        detail = f" by {ins.step}" if hasattr(ins, "step") else ""
+        detail = ""
+        if isinstance(ins, Rotate):
+            detail = f" by {ins.step}"
+        elif isinstance(ins, DotPlain | DotCipher) and not ins.rescale:
+            detail = " without rescale"
         lines.append(f"  %{number} = {type(ins).__name__}({reads}){detail}  @{levels[number]}")
     lines.append("  return " + ", ".join(f"%{o}" for o in program.outputs))
     return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from eer.runtime.errors import InternalError
 
@@ -18,6 +19,7 @@ from .tensor import (
     Product,
     TensorGraph,
     TensorOp,
+    Vector,
 )
 
 
@@ -61,22 +63,27 @@ def _problem(graph: TensorGraph, number: int, node: Node, stage: Stage) -> str |
         case Input(_):
             return "is an input with operands" if sizes else None
         case Affine(matrices, bias):
-            return _affine_problem(node, sizes, [tuple(m.shape) for m in matrices], bias)
+            return _affine_problem(node, sizes, matrices, bias)
         case Product():
             return None if sizes == [node.size] * 2 else f"multiplies {sizes} to {node.size}"
         case Polynomial(coefficients, center, radius, _):
-            if coefficients.shape[1] != node.size or len(center) != node.size:
+            if not coefficients.shape[1] == len(center) == len(radius) == node.size:
                 return "is a polynomial with coefficients for another size"
-            if not (np.isfinite(coefficients).all() and np.all(radius > 0)):
-                return "is a polynomial with a bad coefficient or radius"
+            if not (np.isfinite([*coefficients, center, radius]).all() and np.all(radius > 0)):
+                return "is a polynomial with a bad coefficient, center or radius"
+        case Core(plan) if len(plan.post_scale) != node.size:
+            return "is the core of a polynomial of another size"
         case _:
             pass
     return None if sizes == [node.size] else f"maps {sizes} to {node.size}"
 
 
 def _affine_problem(
-    node: Node, sizes: list[int], shapes: list[tuple[int, ...]], bias: np.ndarray
+    node: Node, sizes: list[int], matrices: tuple[csr_array, ...], bias: Vector
 ) -> str | None:
+    shapes = [tuple(m.shape) for m in matrices]
     if shapes != [(node.size, n) for n in sizes] or bias.shape != (node.size,):
         return f"is an affine map of shapes {shapes} from {sizes} to {node.size}"
+    if not all(np.isfinite(m.data).all() for m in matrices):
+        return "has a weight that is not finite"
     return None if np.isfinite(bias).all() else "has a bias that is not finite"
