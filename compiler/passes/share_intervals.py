@@ -1,7 +1,7 @@
 """Share intervals: elements with the same polynomial are given one interval to write it on.
 
-Promise: the same polynomials, to rounding; elements with one function get one center, one radius
-and one row of coefficients.
+Promise: the same polynomials on their intervals, to eight digits; elements with one function get
+one center, one radius and one column of coefficients.
 Why: a polynomial's scaling moves into its neighbours' weights. Written on an interval of its own
 for every element, it would make different what was equal there, such as the weights of an average
 pool, whose equality saves most of its products (backend/prefold.py).
@@ -13,11 +13,17 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
 
 from ..ir.tensor import Polynomial, TensorGraph, Vector
 
 DIGITS = 9
 """Significant digits to which values agree where polynomials count as the same."""
+
+SAME = 1e-8
+"""Largest difference of such polynomials on an element's own interval, relative to its values."""
+
+Index = NDArray[np.int64]
 
 
 def share_intervals(graph: TensorGraph) -> TensorGraph:
@@ -50,10 +56,24 @@ def _shared(polynomial: Polynomial) -> Polynomial:
         # The element with the widest interval knows the polynomial best.
         widest = members[np.argmax(polynomial.radius[members])]
         at = _values(polynomial, middle + half * nodes)[:, widest]
-        shared = chebyshev.chebfit(nodes, at, polynomial.degree)
+        shared = np.asarray(chebyshev.chebfit(nodes, at, polynomial.degree), np.float64)
+        # Far outside its own interval a polynomial's lower terms do not show.
+        members = members[_agree(polynomial, members, shared, middle, half)]
         coefficients[:, members] = shared[:, None]
         center[members], radius[members] = middle, half
     return replace(polynomial, chebyshev=coefficients, center=center, radius=radius)
+
+
+def _agree(
+    polynomial: Polynomial, members: Index, shared: Vector, middle: float, half: float
+) -> NDArray[np.bool_]:
+    """Which members equal the polynomial `shared` on middle +- half, each on its own interval."""
+    t = chebyshev.chebpts1(polynomial.degree + 1)[:, None]
+    own = chebyshev.chebval(t, polynomial.chebyshev[:, members], tensor=False)
+    x = polynomial.center[members] + polynomial.radius[members] * t
+    difference = np.abs(chebyshev.chebval((x - middle) / half, shared) - own).max(axis=0)
+    close: NDArray[np.bool_] = difference <= SAME * np.abs(own).max(axis=0)
+    return close
 
 
 def _values(polynomial: Polynomial, x: Vector) -> Vector:
