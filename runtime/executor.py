@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ from .scales import assign_scales
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of the engine: the values it defines, and those that nobody reads afterwards."""
+    """One call of the engine: the values it leaves, and those that nobody reads afterwards."""
 
     numbers: tuple[int, ...]
     instructions: tuple[Instruction, ...]
@@ -36,23 +37,39 @@ class Step:
 
 
 def schedule(program: Program) -> tuple[Step, ...]:
-    """Group neighbouring rotations of one value (for hoisting), and find every last read."""
+    """Group neighbouring rotations of one value (for hoisting) and folds, find every last read."""
+    readers = Counter(r for _, ins in program for r in set(operands(ins)))
+    readers.update(program.outputs)
     groups: list[list[tuple[int, Instruction]]] = []
     for number, ins in program:
-        previous = groups[-1][-1][1] if groups else None
-        if isinstance(ins, Rotate) and isinstance(previous, Rotate) and previous.src == ins.src:
-            groups[-1].append((number, ins))
+        last = groups[-1] if groups else []
+        previous = last[-1][1] if last else None
+        again = isinstance(ins, Rotate) and isinstance(previous, Rotate) and previous.src == ins.src
+        if again or (len(last) == 1 and _folds(last[0], ins) and readers[last[0][0]] == 1):
+            last.append((number, ins))
         else:
             groups.append([(number, ins)])
     keep = set(program.outputs)
     steps: list[Step] = []
     for group in reversed(groups):
-        defined = tuple(n for n, _ in group)
-        reads = {r for _, ins in group for r in operands(ins)}
+        # The rotation in a fold is never seen outside the engine.
+        left = group if isinstance(group[-1][1], Rotate) else group[-1:]
+        defined = tuple(n for n, _ in left)
+        reads = {r for _, ins in group for r in operands(ins)} - {group[0][0]}
         unread = tuple(n for n in defined if n not in keep)
         steps.append(Step(defined, tuple(i for _, i in group), (*(reads - keep), *unread)))
         keep |= reads
     return tuple(reversed(steps))
+
+
+def _folds(rotation: tuple[int, Instruction], ins: Instruction) -> bool:
+    """Whether `ins` adds a value to this rotation of itself."""
+    number, rotate = rotation
+    return (
+        isinstance(rotate, Rotate)
+        and isinstance(ins, Add)
+        and sorted((ins.a, ins.b)) == sorted((number, rotate.src))
+    )
 
 
 class Executor:
@@ -115,7 +132,7 @@ class Executor:
             values.update(zip(step.numbers, self._call(step, values), strict=True))
             for number in step.last_reads:
                 values.pop(number, None)
-            done += len(step.numbers)
+            done += len(step.instructions)
             if on_step is not None:
                 on_step(done)
         return [values[o] for o in self.program.outputs]
@@ -124,6 +141,8 @@ class Executor:
         ev = self._evaluator
         number, ins = step.numbers[0], step.instructions[0]
         match ins:
+            case Rotate(src, turn) if isinstance(step.instructions[-1], Add):
+                return [ev.rotate_add(values[src], turn * self.batch)]
             case Rotate(src, _):
                 steps = [r.step * self.batch for r in step.instructions if isinstance(r, Rotate)]
                 if len(steps) > 1:

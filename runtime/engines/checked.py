@@ -65,7 +65,7 @@ class CheckedEngine(ABC):
         steps = check_steps(rotations, self.slots)
         key_id = secrets.token_hex(16)
         raw, payload = self._generate_keys(steps)
-        data = seal_frame(Frame("set of evaluation keys", self.space, key_id, 0, 0.0), payload)
+        data = seal_frame(Frame("set of evaluation keys", self.space, key_id, 0, 0.0), *payload)
         return SecretKey(Bound(self.space, raw), key_id), data
 
     def encrypt(self, key: SecretKey, values: Vector, level: int, scale: float) -> Ciphertext:
@@ -155,7 +155,9 @@ class CheckedEngine(ABC):
         return payload
 
     @abstractmethod
-    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[Any, bytes]: ...
+    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[Any, Sequence[bytes]]:
+        """A secret key, and the pieces of the serialised evaluation keys."""
+
     @abstractmethod
     def _encrypt(self, secret: Any, values: Vector, level: int, scale: float) -> Any: ...
     def _encrypt_payload(self, secret: Any, values: Vector, level: int, scale: float) -> bytes:
@@ -209,6 +211,13 @@ class CheckedEvaluator(ABC):
             for step, handle in zip(distinct, self._rotate_many(a, distinct), strict=True)
         }
         return [turned[s] if s else a for s in wanted]
+
+    def rotate_add(self, a: Ciphertext, step: int) -> Ciphertext:
+        self._own(a)
+        step = self._step(step)
+        if step == 0:
+            return self.add(a, a)
+        return self._make(self._rotate_add(a, step), a.level, a.scale)
 
     def add(self, a: Ciphertext, b: Ciphertext) -> Ciphertext:
         self._same(a, b, "add")
@@ -311,6 +320,9 @@ class CheckedEvaluator(ABC):
 
     def _rotate_many(self, a: Ciphertext, steps: Sequence[int]) -> list[Any]:
         return [self._rotate(a, step) for step in steps]
+
+    def _rotate_add(self, a: Ciphertext, step: int) -> Any:
+        return self._add(a, self._make(self._rotate(a, step), a.level, a.scale))
 
     @abstractmethod
     def _encode(self, values: Vector, level: int, scale: float) -> Any: ...

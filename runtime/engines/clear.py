@@ -88,8 +88,8 @@ class ClearEngine(CheckedEngine):
         digit = ratio * self._noise.sigma**2 * n / 2
         return digit * (n / 12 + 0.25 * self._mean_gain) + self.rescale_variance()
 
-    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[None, bytes]:
-        return None, np.asarray(steps, dtype="<i8").tobytes()
+    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[None, list[bytes]]:
+        return None, [np.asarray(steps, dtype="<i8").tobytes()]
 
     def _encrypt(self, secret: None, values: Vector, level: int, scale: float) -> Vector:
         return self.noisy(values.copy(), self.fresh_variance(), scale)

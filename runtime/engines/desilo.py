@@ -23,7 +23,7 @@ from ..program import Vector
 from .checked import CheckedEngine, CheckedEvaluator
 from .desilo_library import DesiloCall, load_library
 from .desilo_params import NOMINAL_LOG_SCALE, desilo_literal
-from .frame import join_parts, split_parts
+from .frame import part_table, split_parts
 from .typed import Ciphertext, Plaintext
 
 __all__ = ["DesiloEngine", "DesiloEvaluator", "DesiloGpuEngine", "desilo_literal"]
@@ -141,7 +141,7 @@ class DesiloEngine(CheckedEngine):
         sizes += [math.log2(int(row.max()) + 1) - 1 for row in new]
         return tuple(sizes), shared
 
-    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[Any, bytes]:
+    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[Any, list[bytes]]:
         lib, top = self.lib, self.params.max_level
         with DesiloCall("make keys"):
             secret = lib.create_secret_key()
@@ -153,7 +153,7 @@ class DesiloEngine(CheckedEngine):
             for step in steps:
                 key = lib.create_fixed_rotation_key(secret, self._delta(step), self.key_level)
                 parts.append(bytes(lib.serialize_fixed_rotation_key(key)))
-        return secret, join_parts(parts)
+        return secret, [part_table(parts), *parts]
 
     def _delta(self, step: int) -> int:
         """The library's rotations go right."""

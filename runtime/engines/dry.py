@@ -73,8 +73,8 @@ class DryEngine(CheckedEngine):
     def load_cipher(self, data: bytes) -> Ciphertext:
         return self.counts.follow(super().load_cipher(data))
 
-    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[None, bytes]:
-        return None, np.asarray(steps, dtype="<i8").tobytes()
+    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[None, list[bytes]]:
+        return None, [np.asarray(steps, dtype="<i8").tobytes()]
 
     def _encrypt(self, secret: None, values: Vector, level: int, scale: float) -> None:
         return None
@@ -125,6 +125,10 @@ class DryEvaluator(CheckedEvaluator):
     def _rotate(self, a: Ciphertext, step: int) -> None:
         self._count("rotate", a.level)
         self.counts.rotations.add(step)
+
+    def _rotate_add(self, a: Ciphertext, step: int) -> None:
+        self._rotate(a, step)
+        self._count("add", a.level)
 
     def _add(self, a: Ciphertext, b: Ciphertext) -> None:
         self._count("add", a.level)

@@ -1,7 +1,7 @@
 """The frame around every serialised object of an engine: what it is, whose it is, that it is whole.
 
 Layout: magic, uint16 header length, header (canonical JSON), payload. The header names kind,
-engine space, key, level and scale, and the payload's length and BLAKE2b digest; all of it is
+engine space, key, level and scale, and the payload's length and SHA-256; all of it is
 checked before the payload is handed to a library. The digest finds damage, not malice: a library
 must still validate what it loads.
 """
@@ -32,19 +32,19 @@ class Frame:
     scale: float
 
 
-def seal_frame(frame: Frame, payload: bytes) -> bytes:
-    """`payload` under `frame`."""
+def seal_frame(frame: Frame, *payload: bytes) -> bytes:
+    """The payload, given in one piece or several, under `frame`."""
     header = {
         "kind": frame.kind,
         "space": frame.space,
         "key": frame.key_id,
         "level": frame.level,
         "scale": frame.scale.hex(),
-        "size": len(payload),
-        "digest": _digest(payload),
+        "size": sum(len(piece) for piece in payload),
+        "sha256": _digest(*payload),
     }
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    return b"".join((MAGIC, struct.pack("<H", len(text)), text, payload))
+    return b"".join((MAGIC, struct.pack("<H", len(text)), text, *payload))
 
 
 def open_frame(data: bytes, kind: str, space: str) -> tuple[Frame, memoryview]:
@@ -69,7 +69,7 @@ def open_frame(data: bytes, kind: str, space: str) -> tuple[Frame, memoryview]:
             level=_whole(header["level"]),
             scale=float.fromhex(_text(header["scale"])),
         )
-        size, digest = _whole(header["size"]), _text(header["digest"])
+        size, digest = _whole(header["size"]), _text(header["sha256"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _damaged(kind, "its header cannot be read") from error
     payload = view[start + length :]
@@ -91,8 +91,12 @@ def open_frame(data: bytes, kind: str, space: str) -> tuple[Frame, memoryview]:
 
 def join_parts(parts: Sequence[bytes]) -> bytes:
     """Several byte strings as one; `split_parts` undoes it."""
-    table = struct.pack(f"<I{len(parts)}Q", len(parts), *(len(p) for p in parts))
-    return b"".join((table, *parts))
+    return b"".join((part_table(parts), *parts))
+
+
+def part_table(parts: Sequence[bytes]) -> bytes:
+    """What `join_parts` puts before the parts."""
+    return struct.pack(f"<I{len(parts)}Q", len(parts), *(len(p) for p in parts))
 
 
 def split_parts(data: memoryview, kind: str, count: int) -> list[memoryview]:
@@ -110,8 +114,11 @@ def split_parts(data: memoryview, kind: str, count: int) -> list[memoryview]:
     return parts
 
 
-def _digest(payload: bytes | memoryview) -> str:
-    return hashlib.blake2b(payload, digest_size=16).hexdigest()
+def _digest(*payload: bytes | memoryview) -> str:
+    digest = hashlib.sha256()
+    for piece in payload:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _text(value: object) -> str:

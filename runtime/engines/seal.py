@@ -12,32 +12,28 @@ no larger than q, and below it where P has 6 bits more.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from ..engine import Capabilities, EvaluationKeys, Evaluator
-from ..errors import ArtifactError, EerError, EngineError, ParameterError
+from ..errors import ArtifactError, EngineError, ParameterError
 from ..params import CkksLiteral, CkksParams
 from ..program import Vector
-from .checked import CheckedEngine, CheckedEvaluator
-from .frame import join_parts, split_parts
+from .checked import CheckedEngine
+from .frame import part_table, split_parts
 from .memfile import bytes_saved, load_bytes
-from .typed import Ciphertext, Plaintext
-
-try:
-    from tenseal import sealapi
-except ImportError as error:
-    raise EngineError(
-        f"the seal engine cannot be loaded: {error}", hint="pip install tenseal"
-    ) from error
+from .seal_evaluator import GaloisKey, SealEvaluator, SealKeys
+from .seal_library import SealCall, sealapi
+from .typed import Ciphertext
 
 _GENERATOR = 3
 """SEAL's Galois element of a left rotation by one slot."""
+
+_ZERO = b"zero"
+"""What stands for a ciphertext that is zero (see `SealEvaluator`) where it is saved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,23 +41,6 @@ class _Secret:
     key: Any
     encryptor: Any
     decryptor: Any
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Keys:
-    relin: Any
-    galois: Any | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Encoded:
-    """A plaintext; where it rounds to zero, `plain` is the polynomial 1 in its place.
-
-    SEAL refuses results that do not depend on the key, which a product with zero would be.
-    """
-
-    plain: Any
-    zero: bool
 
 
 class SealEngine(CheckedEngine):
@@ -140,15 +119,17 @@ class SealEngine(CheckedEngine):
             raise EngineError("SEAL does not drop the primes in the order expected")
         return ids, top
 
-    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[_Secret, bytes]:
+    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[_Secret, list[bytes]]:
+        """Every rotation's key is made, and later loaded, by itself: all at once, in SEAL's own
+        form, would take twice the memory."""
         with SealCall("make keys"):
             generator = sealapi.KeyGenerator(self.context)
             secret = self._with_tools(generator.secret_key())
             parts = [bytes_saved(generator.create_relin_keys().save)]
-            if steps:
-                elements = [self.galois_element(s) for s in steps]
-                parts.append(bytes_saved(generator.create_galois_keys(elements).save))
-        return secret, join_parts(parts if steps else [*parts, b""])
+            for step in steps:
+                key = generator.create_galois_keys([self.galois_element(step)])
+                parts.append(bytes_saved(key.save))
+        return secret, [part_table(parts), *parts]
 
     def _with_tools(self, key: Any) -> _Secret:
         encryptor = sealapi.Encryptor(self.context, key)
@@ -167,19 +148,25 @@ class SealEngine(CheckedEngine):
             return bytes_saved(secret.encryptor.encrypt_symmetric(plain).save)
 
     def _decrypt(self, secret: _Secret, a: Ciphertext) -> Vector:
+        if a.handle is None:
+            return np.zeros(self.slots)
         plain = sealapi.Plaintext()
         with SealCall("decrypt"):
             secret.decryptor.decrypt(a.handle, plain)
             return np.asarray(self.encoder.decode_double(plain), dtype=np.float64)
 
-    def _evaluator(self, keys: EvaluationKeys, raw: _Keys) -> Evaluator:
+    def _evaluator(self, keys: EvaluationKeys, raw: SealKeys) -> Evaluator:
         return SealEvaluator(self, keys, raw)
 
     def _save_cipher(self, a: Ciphertext) -> bytes:
+        if a.handle is None:
+            return _ZERO
         with SealCall("save a ciphertext"):
             return bytes_saved(a.handle.save)
 
     def _load_cipher(self, payload: memoryview, level: int, scale: float) -> Any:
+        if payload == _ZERO:
+            return None
         cipher = self._load(sealapi.Ciphertext(), payload, "ciphertext")
         if (
             list(cipher.parms_id()) != list(self.parms_ids[level])
@@ -198,18 +185,20 @@ class SealEngine(CheckedEngine):
     def _load_secret_key(self, payload: memoryview) -> _Secret:
         return self._with_tools(self._load(sealapi.SecretKey(), payload, "secret key"))
 
-    def _load_evaluation_keys(self, payload: memoryview, steps: tuple[int, ...]) -> _Keys:
+    def _load_evaluation_keys(self, payload: memoryview, steps: tuple[int, ...]) -> SealKeys:
         kind = "set of evaluation keys"
-        relin_part, galois_part = split_parts(payload, kind, 2)
+        relin_part, *galois_parts = split_parts(payload, kind, 1 + len(steps))
         relin = self._load(sealapi.RelinKeys(), relin_part, kind)
-        galois = self._load(sealapi.GaloisKeys(), galois_part, kind) if steps else None
-        exact = relin.size() == 1 and relin.has_key(2) and bool(galois_part) == bool(steps)
-        if galois is not None:
-            exact = exact and galois.size() == len(steps)
-            exact = exact and all(galois.has_key(self.galois_element(s)) for s in steps)
+        exact = relin.size() == 1 and relin.has_key(2)
+        galois: dict[int, GaloisKey] = {}
+        for step, part in zip(steps, galois_parts, strict=True):
+            key = self._load(sealapi.GaloisKeys(), part, kind)
+            element = self.galois_element(step)
+            exact = exact and key.size() == 1 and key.has_key(element)
+            galois[step] = (element, key)
         if not exact:
             raise ArtifactError("these evaluation keys are not for the rotations that are needed")
-        return _Keys(relin, galois)
+        return SealKeys(relin, galois)
 
     def _load(self, target: Any, payload: memoryview, kind: str) -> Any:
         """`target.load`, which validates what it reads against the context."""
@@ -218,134 +207,6 @@ class SealEngine(CheckedEngine):
         except (ValueError, RuntimeError, IndexError, MemoryError) as error:
             raise ArtifactError(f"SEAL cannot read this {kind}: {error}") from error
         return target
-
-
-class SealEvaluator(CheckedEvaluator):
-    """SEAL operations; every result is a new ciphertext."""
-
-    _engine: SealEngine
-
-    def __init__(self, engine: SealEngine, keys: EvaluationKeys, raw: _Keys) -> None:
-        super().__init__(engine, keys)
-        self._keys = raw
-        self._ev = sealapi.Evaluator(engine.context)
-        self._elements = {s: engine.galois_element(s) for s in keys.rotations}
-
-    def _encode(self, values: Vector, level: int, scale: float) -> _Encoded:
-        plain = self._engine.encode(values, level, scale)
-        zero: bool = plain.is_zero()
-        if zero:
-            one = 1.0 / scale
-            self._engine.encoder.encode(one, self._engine.parms_ids[level], scale, plain)
-        return _Encoded(plain, zero)
-
-    def _rotate(self, a: Ciphertext, step: int) -> Any:
-        out = sealapi.Ciphertext()
-        with SealCall("rotate"):
-            self._ev.apply_galois(a.handle, self._elements[step], self._keys.galois, out)
-        return out
-
-    def _add(self, a: Ciphertext, b: Ciphertext) -> Any:
-        out = sealapi.Ciphertext()
-        _align(b, a)
-        with SealCall("add"):
-            self._ev.add(a.handle, b.handle, out)
-        return out
-
-    def _sub(self, a: Ciphertext, b: Ciphertext) -> Any:
-        out = sealapi.Ciphertext()
-        _align(b, a)
-        with SealCall("subtract"):
-            self._ev.sub(a.handle, b.handle, out)
-        return out
-
-    def _negate(self, a: Ciphertext) -> Any:
-        out = sealapi.Ciphertext()
-        with SealCall("negate"):
-            self._ev.negate(a.handle, out)
-        return out
-
-    def _add_plain(self, a: Ciphertext, p: Plaintext) -> Any:
-        if p.handle.zero:
-            return a.handle
-        out = sealapi.Ciphertext()
-        plain = p.handle.plain
-        if plain.scale != a.handle.scale:
-            plain.scale = a.handle.scale
-        with SealCall("add a plaintext"):
-            self._ev.add_plain(a.handle, plain, out)
-        return out
-
-    def _dot_plain(
-        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float, rescale: bool
-    ) -> Any:
-        """Leaves out products with zero; where all are, x/scale, below the noise, stands for 0."""
-        terms = [(a.handle, p.handle) for a, p in zip(cts, pts, strict=True)]
-        terms = [term for term in terms if not term[1].zero] or terms[:1]
-        ev = self._ev
-        total, product = sealapi.Ciphertext(), sealapi.Ciphertext()
-        with SealCall("multiply by plaintexts"):
-            ev.multiply_plain(terms[0][0], terms[0][1].plain, total)
-            for a, p in terms[1:]:
-                ev.multiply_plain(a, p.plain, product)
-                product.scale = total.scale
-                ev.add_inplace(total, product)
-            if rescale:
-                ev.rescale_to_next_inplace(total)
-        total.scale = scale
-        return total
-
-    def _dot_cipher(
-        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
-    ) -> Any:
-        total, product = sealapi.Ciphertext(), sealapi.Ciphertext()
-        with SealCall("multiply ciphertexts"):
-            self._multiply(*pairs[0], total)
-            for a, b in pairs[1:]:
-                self._multiply(a, b, product)
-                product.scale = total.scale
-                self._ev.add_inplace(total, product)
-            self._ev.relinearize_inplace(total, self._keys.relin)
-            if rescale:
-                self._ev.rescale_to_next_inplace(total)
-        total.scale = scale
-        return total
-
-    def _multiply(self, a: Ciphertext, b: Ciphertext, out: Any) -> None:
-        if a is b:
-            self._ev.square(a.handle, out)
-        else:
-            self._ev.multiply(a.handle, b.handle, out)
-
-    def _level_down(self, a: Ciphertext, level: int) -> Any:
-        out = sealapi.Ciphertext()
-        with SealCall("drop primes"):
-            self._ev.mod_switch_to(a.handle, self._engine.parms_ids[level], out)
-        return out
-
-
-class SealCall:
-    """Turns what SEAL raises inside a `with` block into an EngineError that names the operation."""
-
-    __slots__ = ("_what",)
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, EerError):
-            raise EngineError(f"SEAL could not {self._what}: {error}") from error
-
-
-def _align(b: Ciphertext, a: Ciphertext) -> None:
-    """Give b the scale of a, which the typing rules found equal up to rounding: SEAL wants bits."""
-    if b.handle.scale != a.handle.scale:
-        b.handle.scale = a.handle.scale
 
 
 def _primes_of(context_data: Any) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ IR_MAY_READ = ("eer.compiler.ir", "eer.runtime.errors", "eer.runtime.params", "e
 COMPILER_LIBRARIES = {"torch", "onnx", "onnxruntime", "onnxscript", "scipy", "google"}
 
 CKKS_LIBRARIES = {
-    "tenseal": {"eer.runtime.engines.seal"},
+    "tenseal": {"eer.runtime.engines.seal_library"},
     "desilofhe": {"eer.runtime.engines.desilo_library"},
 }
 """Each library, and the only modules that may import it."""

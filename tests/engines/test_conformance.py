@@ -54,6 +54,52 @@ def test_many_rotations_keep_their_order(rig: Rig, level: int) -> None:
         rig.expect(a, level, np.roll(x, -step))
 
 
+@pytest.mark.parametrize("level", [0, TOP])
+@pytest.mark.parametrize("step", [0, 64, -300])
+def test_a_fold_adds_a_value_to_its_rotation(rig: Rig, level: int, step: int) -> None:
+    x, ev = rig.vector(1), rig.evaluator
+    a = rig.encrypt(x, level)
+    for _ in range(2):
+        rig.expect(ev.rotate_add(a, step), level, x + np.roll(x, -step))
+    rig.expect(a, level, x)
+    assert ev.scale(ev.rotate_add(a, step)) == rig.scale
+
+
+def test_sums_may_cancel(rig: Rig) -> None:
+    """What is left is zero, and counts as zero in whatever comes after, on the wire as well."""
+    x, y, ev, engine = rig.vector(1), rig.vector(2), rig.evaluator, rig.engine
+    a, b = rig.encrypt(x, TOP), rig.encrypt(y, TOP)
+    nothing, z = np.zeros(engine.slots), ev.sub(a, a)
+    rig.expect(z, TOP, nothing)
+    assert ev.scale(z) == rig.scale
+    rig.expect(ev.add(a, ev.negate(a)), TOP, nothing)
+    for same in (ev.rotate(z, 5), ev.rotate_add(z, 64), ev.negate(z), *ev.rotate_many(z, (1, 5))):
+        rig.expect(same, TOP, nothing)
+    rig.expect(engine.load_cipher(engine.save_cipher(z)), TOP, nothing)
+    rig.expect(ev.level_down(z, 1), 1, nothing)
+    rig.expect(ev.add(z, b), TOP, y)
+    rig.expect(ev.sub(z, b), TOP, -y)
+    rig.expect(ev.sub(b, z), TOP, y)
+    rig.expect(ev.add_plain(z, rig.plain(nothing, a)), TOP, nothing)
+    weights = [rig.plain(x, a), rig.plain(y, a)]
+    rig.expect(ev.dot_plain([z, b], weights), TOP - 1, y * y)
+    rig.expect(ev.dot_plain([z], weights[:1]), TOP - 1, nothing)
+    rig.expect(ev.dot_cipher([(z, z), (a, b), (z, a)]), TOP - 1, x * y)
+    rig.expect(ev.dot_cipher([(z, a)]), TOP - 1, nothing)
+
+
+def test_products_may_cancel_on_the_way(rig: Rig) -> None:
+    x, y, ev = rig.vector(1), rig.vector(2), rig.evaluator
+    a, b = rig.encrypt(x, TOP), rig.encrypt(y, TOP)
+    w, v = rig.plain(x, a), rig.plain(-x, a)
+    rig.expect(ev.dot_plain([a, a, b], [w, v, w]), TOP - 1, y * x)
+    rig.expect(ev.dot_plain([b, a, a], [w, v, w]), TOP - 1, y * x)
+    rig.expect(ev.dot_plain([a, a], [w, v]), TOP - 1, np.zeros(rig.engine.slots))
+    negative = ev.negate(a)
+    rig.expect(ev.dot_cipher([(a, b), (negative, b), (b, b)]), TOP - 1, y * y)
+    rig.expect(ev.dot_cipher([(a, b), (negative, b)]), TOP - 1, np.zeros(rig.engine.slots))
+
+
 @pytest.mark.parametrize("level", [1, TOP])
 @pytest.mark.parametrize("terms", [1, 4])
 def test_products_with_plaintexts(rig: Rig, level: int, terms: int) -> None:
@@ -153,6 +199,7 @@ def test_operands_stay_as_they_are(rig: Rig) -> None:
         ev.dot_plain([a, a], [p, p])
         ev.dot_cipher([(a, a), (a, a)])
         ev.rotate(a, 1)
+        ev.rotate_add(a, 1)
         ev.add_plain(a, p)
         ev.level_down(a, 0)
     rig.expect(a, TOP, x)

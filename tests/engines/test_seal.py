@@ -92,12 +92,23 @@ def test_a_larger_special_prime_keeps_slot_0_clean(engine: SealEngine) -> None:
     assert worst[0] > worst[1]
 
 
-def test_sums_that_cancel_are_refused_by_name(engine: SealEngine) -> None:
+def test_a_constant_that_is_left_of_a_sum_is_refused(engine: SealEngine) -> None:
+    """Nothing encrypted would hold it: SEAL has no ciphertext that does not depend on the key."""
     key, data = engine.generate_keys(())
     ev = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, ()))
     a = engine.encrypt(key, _vector(engine), 1, SCALE)
-    with pytest.raises(EngineError, match=r"could not subtract.*transparent"):
-        ev.sub(a, a)
+    with pytest.raises(EngineError, match="a constant that the server knows"):
+        ev.add_plain(ev.sub(a, a), ev.prepare_plain(_vector(engine), 1, SCALE))
+
+
+def test_other_failures_of_sums_are_told(engine: SealEngine) -> None:
+    """Only a cancellation is taken for zero: what SEAL says of anything else goes to the caller."""
+    key, data = engine.generate_keys(())
+    ev = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, ()))
+    a, b = (engine.encrypt(key, _vector(engine), level, SCALE) for level in (1, 2))
+    forged = replace(b, level=1)
+    with pytest.raises(EngineError, match=r"could not add: .*parameter mismatch"):
+        ev.add(a, forged)
 
 
 def test_a_ciphertext_that_claims_another_level_or_scale(engine: SealEngine) -> None:

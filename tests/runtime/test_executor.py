@@ -205,7 +205,42 @@ def test_sums_do_not_keep_their_summands() -> None:
         turned = len(instructions)
         instructions.append(Add(total, turned))
         total = turned + 1
-    assert peak(program(*instructions)) == 4
+    assert peak(program(*instructions)) == 3
+
+
+def test_a_value_added_to_its_rotation_is_one_call() -> None:
+    p = program(
+        Rotate(0, 1),
+        Add(0, 1),
+        Rotate(2, 2),
+        Add(3, 2),
+        Rotate(4, 4),
+        Negate(4),
+        Add(4, 5),
+        Rotate(7, 1),
+        Add(7, 8),
+        Add(9, 8),
+        Sub(10, 6),
+    )
+    r = ready(p, wrap=Noting)
+    noting: Any = r.evaluator
+    done: list[int] = []
+    (found,) = (r.engine.decrypt(r.key, c) for c in r.executor.run([r.encrypt(X)], done.append))
+    assert noting.calls[:3] == [("rotate_add", 1), ("rotate_add", 2), ("rotate", 4)]
+    # Another use of a rotation, or an instruction between, and it has to be kept.
+    assert noting.names()[3:] == ["negate", "add", "rotate", "add", "add", "sub"]
+    assert done == [2, 4, 5, 6, 7, 8, 9, 10, 11]
+    fold = X + np.roll(X, -1)
+    fold = fold + np.roll(fold, -2)
+    last = fold + np.roll(fold, -4)
+    np.testing.assert_allclose(found, last + 2 * np.roll(last, -1) + fold, atol=1e-12)
+
+
+def test_a_rotation_that_is_an_output_is_kept() -> None:
+    p = program(Rotate(0, 1), Add(0, 1), outputs=(1, 2))
+    turned, total = ready(p).run(X)
+    np.testing.assert_allclose(turned, np.roll(X, -1))
+    np.testing.assert_allclose(total, X + np.roll(X, -1))
 
 
 def test_what_nobody_reads_is_freed_at_once() -> None:
