@@ -72,12 +72,14 @@ def load_model(source: Source) -> Bundle:
 
 
 def _check_halves(client: ClientModel, server: ServerModel, where: str) -> None:
+    wanted = ServerModel.of(client, server.program)
     same = (
         client.model_id == server.model_id
         and client.params == server.params
         and client.slots == server.program.slots
         and client.input_levels == server.program.input_levels
         and client.input_scale == server.input_scale
+        and (wanted.inputs, wanted.state_outputs) == (server.inputs, server.state_outputs)
         and set(server.program.rotations) <= set(client.rotations)
         and max(int(o.ciphers.max()) for o in client.outputs) < len(server.program.outputs)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,12 @@ from .engine import Engine, SecretKey
 from .engines import open_engine
 from .errors import ArtifactError, DataError, EngineError, UsageError
 from .inputs import RANGE_SHARE, RangeCheck, check_inputs
-from .model import ClientModel
-from .packing import pack_windows, unpack_windows
+from .model import ClientModel, Index, InputSpec, cipher_places
+from .packing import pack_repeated, pack_windows, unpack_windows
 from .program import Vector
 from .wire import (
     Binding,
+    Direction,
     Message,
     evaluation_keys_to_bytes,
     message_to_bytes,
@@ -66,8 +67,8 @@ class Client:
 
     @property
     def batch(self) -> int:
-        """Windows that fit into one message."""
-        return self.model.batch
+        """Windows that fit into one message; a step takes one."""
+        return self.model.most_windows
 
     @property
     def key_id(self) -> str:
@@ -76,7 +77,7 @@ class Client:
     def generate_keys(self) -> KeyPair:
         """Make a new secret key and keep it; return both key files."""
         # Keys are for ring slots; the model lists rotations of the plan, `batch` times as short.
-        rotations = tuple(r * self.batch for r in self.model.rotations)
+        rotations = tuple(r * self.model.batch for r in self.model.rotations)
         key, evaluation = self._engine.generate_keys(rotations)
         binding = Binding.of(self.model, self._engine.family, key.key_id)
         pair = KeyPair(
@@ -91,52 +92,88 @@ class Client:
         """A message for the server with 1 to `batch` windows.
 
         `inputs` maps names to arrays [windows, *shape] (or one window [*shape]); a single array
-        will do for a model of one input. Raises DataError for inputs that `check_inputs` refuses.
+        will do for a model of one input. State that the server does not keep may be given along,
+        by name, as arrays [*shape]. Raises DataError for inputs that `check_inputs` refuses.
         """
-        arrays = self._check(inputs)
-        if len(arrays[0]) > self.batch:
+        specs, arrays = self._check(inputs)
+        windows = _windows(specs, arrays)
+        if windows > self.batch:
             raise DataError(
-                f"{len(arrays[0])} windows were given; one message holds {self.batch}",
+                f"{windows} windows were given; one message holds {self.batch}",
                 hint="encrypt_all makes as many messages as it takes",
             )
-        return self._encrypt(arrays)
+        return self._encrypt(specs, arrays, "input")
+
+    def encrypt_state(self, values: Mapping[str, Any] | Any) -> bytes:
+        """A message with all of the model's state, for the server to keep.
+
+        `values` maps names of state inputs to arrays [*shape]; a single array will do where there
+        is one state. Raises DataError for what `check_inputs` refuses, the range included.
+        """
+        specs = self.model.state_inputs
+        if not specs:
+            raise UsageError(
+                f"'{self.model.name}' keeps no state", hint="use encrypt for its inputs"
+            )
+        return self._encrypt(specs, self._checked(values, specs), "state")
 
     def encrypt_all(self, inputs: Mapping[str, Any] | Any) -> Iterator[bytes]:
         """Messages for any number of windows, in order. All inputs are checked first."""
-        arrays = self._check(inputs)
+        specs, arrays = self._check(inputs)
         self._secret()
-        return self._messages(arrays)
+        return self._messages(specs, arrays)
 
-    def _messages(self, arrays: list[Vector]) -> Iterator[bytes]:
-        for start in range(0, len(arrays[0]), self.batch):
-            yield self._encrypt([a[start : start + self.batch] for a in arrays])
+    def _messages(self, specs: Sequence[InputSpec], arrays: list[Vector]) -> Iterator[bytes]:
+        for start in range(0, _windows(specs, arrays), self.batch):
+            part = slice(start, start + self.batch)
+            yield self._encrypt(
+                specs,
+                [a[part] if s.role == "window" else a for s, a in zip(specs, arrays, strict=True)],
+                "input",
+            )
 
-    def _check(self, inputs: Mapping[str, Any] | Any) -> list[Vector]:
-        return check_inputs(inputs, self.model.inputs, self.range_check, self.range_share)
+    def _check(self, inputs: Mapping[str, Any] | Any) -> tuple[Sequence[InputSpec], list[Vector]]:
+        """The inputs that were given, state being optional, and their checked values."""
+        named = inputs if isinstance(inputs, Mapping) else {}
+        specs = [s for s in self.model.inputs if s.role == "window" or s.name in named]
+        return specs, self._checked(inputs, specs)
 
-    def _encrypt(self, arrays: list[Vector]) -> bytes:
+    def _checked(self, given: Mapping[str, Any] | Any, specs: Sequence[InputSpec]) -> list[Vector]:
+        return check_inputs(given, specs, self.range_check, self.range_share)
+
+    def _encrypt(
+        self, specs: Sequence[InputSpec], arrays: list[Vector], direction: Direction
+    ) -> bytes:
         model, key = self.model, self._secret()
+        places = cipher_places(model.inputs)
+        levels = tuple(model.input_levels[k] for s in specs for k in places[s.name])
         vectors = [
-            pack_windows(values, row, self.batch)
-            for values, spec in zip(arrays, model.inputs, strict=True)
+            self._packed(spec, values, row)
+            for spec, values in zip(specs, arrays, strict=True)
             for row in spec.packing
         ]
         bodies = tuple(
             self._engine.encrypt_bytes(key, vector, level, model.input_scale)
-            for vector, level in zip(vectors, model.input_levels, strict=True)
+            for vector, level in zip(vectors, levels, strict=True)
         )
         return message_to_bytes(
             Message(
                 binding=Binding.of(model, self._engine.family, key.key_id),
                 where="",
-                direction="input",
-                windows=len(arrays[0]),
-                names=tuple(s.name for s in model.inputs),
-                counts=tuple(len(s.packing) for s in model.inputs),
-                levels=model.input_levels,
+                direction=direction,
+                windows=_windows(specs, arrays),
+                names=tuple(s.name for s in specs),
+                counts=tuple(s.ciphers for s in specs),
+                levels=levels,
                 bodies=bodies,
             )
         )
+
+    def _packed(self, spec: InputSpec, values: Vector, row: Index) -> Vector:
+        """State, and a step's one window, are the same in all places of a batch."""
+        if spec.role == "state" or self.model.is_step:
+            return pack_repeated(values[0], row, self.model.batch)
+        return pack_windows(values, row, self.model.batch)
 
     def decrypt(self, message: Source) -> Prediction:
         """The answer in a server's message, bytes or path.
@@ -156,7 +193,7 @@ class Client:
                 hint="inputs far outside the calibrated range overflow a model: check them",
             )
         scores = {
-            spec.name: unpack_windows(decrypted, spec, answer.windows, self.batch)
+            spec.name: unpack_windows(decrypted, spec, answer.windows, self.model.batch)
             for spec in self.model.outputs
         }
         return decode(scores, self.model.outputs, answer.windows)
@@ -167,7 +204,7 @@ class Client:
         answer.binding.check_key(key.key_id, "ciphertext", where)
         if answer.direction != "output":
             raise ArtifactError(
-                "this is an encrypted input, not an answer",
+                f"this is an encrypted {answer.direction}, not an answer",
                 where=where,
                 hint="send it through the server first (eer run)",
             )
@@ -187,3 +224,9 @@ class Client:
                 hint="give Client(..., secret_key=...) or call generate_keys() first",
             )
         return self._key
+
+
+def _windows(specs: Sequence[InputSpec], arrays: Sequence[Vector]) -> int:
+    """Windows in a message with these inputs; state alone counts as one."""
+    counts = (len(a) for s, a in zip(specs, arrays, strict=True) if s.role == "window")
+    return next(counts, 1)

@@ -10,7 +10,7 @@ from .container import Array, Container, Source, pack, unpack
 from .errors import ArtifactError
 from .fields import Fields, Json
 from .identity import params_from_json, params_to_json
-from .model import ClientModel, InputSpec, OutputSpec
+from .model import ROLES, ClientModel, InputSpec, OutputSpec, Role
 from .params import CkksParams
 
 POSTS = ("none", "softmax", "log_softmax", "sigmoid", "argmax")
@@ -37,12 +37,12 @@ def client_to_bytes(model: ClientModel) -> bytes:
         "input_scale": model.input_scale,
         "rotations": list(model.rotations),
         "inputs": [
-            {"name": s.name, "shape": list(s.shape), "calibrated": s.calibrated}
+            {"name": s.name, "shape": list(s.shape), "calibrated": s.calibrated, "role": s.role}
             for s in model.inputs
         ],
         "outputs": [
             {"name": o.name, "shape": list(o.shape), "post": o.post, "axis": o.axis}
-            | {"labels": list(o.labels)}
+            | {"labels": list(o.labels), "state": o.state}
             for o in model.outputs
         ],
     }
@@ -73,6 +73,9 @@ def _client(container: Container) -> ClientModel:
     for name, specs in (("inputs", inputs), ("outputs", outputs)):
         if not specs or len({s.name for s in specs}) != len(specs):
             raise meta.bad(name, "a list of at least one, under different names")
+    if all(s.role == "state" for s in inputs):
+        raise meta.bad("inputs", "a list with an input that is no state")
+    _check_states(meta, inputs, outputs)
     levels = meta.integers("input_levels", high=params.max_level)
     if len(levels) != sum(len(s.packing) for s in inputs):
         raise meta.bad("input_levels", "one level for each input ciphertext")
@@ -90,6 +93,28 @@ def _client(container: Container) -> ClientModel:
         input_scale=check_scale(meta),
         rotations=rotations,
     )
+
+
+def _check_states(
+    meta: Fields, inputs: tuple[InputSpec, ...], outputs: tuple[OutputSpec, ...]
+) -> None:
+    """Every output that is state feeds one state input of its shape, and each is fed once."""
+    shapes = {s.name: s.shape for s in inputs if s.role == "state"}
+    fed = [o for o in outputs if o.state]
+    if len({o.state for o in fed}) != len(fed):
+        raise meta.bad("outputs", "a list that feeds every state once at most")
+    for out in fed:
+        if shapes.get(out.state) != out.shape or out.post != "none" or out.labels:
+            raise meta.bad("outputs", f"one in which '{out.name}' can be the next '{out.state}'")
+
+
+def read_role(entry: Fields) -> Role:
+    """The role of an input."""
+    text = entry.text("role")
+    for role in ROLES:
+        if text == role:
+            return role
+    raise entry.bad("role", f"one of {', '.join(ROLES)}")
 
 
 def check_slots(meta: Fields, params: CkksParams) -> int:
@@ -129,7 +154,8 @@ def _input(entry: Fields, container: Container, index: int, slots: int) -> Input
         raise _wrong(container, f"range{index}", "made of finite intervals")
     calibrated = entry.flag("calibrated")
     name = entry.text("name")
-    return InputSpec(name, shape, tuple(packing), bounds[0], bounds[1], calibrated)
+    role = read_role(entry)
+    return InputSpec(name, shape, tuple(packing), bounds[0], bounds[1], calibrated, role)
 
 
 def _output(entry: Fields, container: Container, index: int, slots: int) -> OutputSpec:
@@ -145,8 +171,8 @@ def _output(entry: Fields, container: Container, index: int, slots: int) -> Outp
         raise entry.bad("post", f"one of {', '.join(POSTS)}")
     rank = len(shape)
     axis = entry.integer("axis", low=-max(rank, 1), high=max(rank - 1, 0))
-    labels = entry.texts("labels")
-    return OutputSpec(entry.text("name"), shape, ciphers, places, post, axis, labels)
+    labels, state = entry.texts("labels"), entry.text("state")
+    return OutputSpec(entry.text("name"), shape, ciphers, places, post, axis, labels, state)
 
 
 def _wrong(container: Container, section: str, wanted: str) -> ArtifactError:

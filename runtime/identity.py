@@ -61,8 +61,9 @@ def compute_model_id(
 ) -> str:
     """SHA-256 of everything that decides what a ciphertext of this model means.
 
-    That is the parameters, the program with its weights, the packing and the decoding. Calibrated
-    ranges and layer labels are left out: they change no ciphertext.
+    That is the parameters, the program with its weights, the packing, the decoding, and which
+    inputs and outputs are state. Calibrated ranges and layer labels are left out: they change no
+    ciphertext.
     """
     digest = hashlib.sha256()
 
@@ -78,11 +79,14 @@ def compute_model_id(
     for plain in program.plains:
         put(np.ascontiguousarray(plain, "<f8").tobytes())
     for spec in inputs:
-        put(_canonical([spec.name, list(spec.shape)]))
+        # What is no state is not spelled out: ids of models without state stay what they were.
+        role = [] if spec.role == "window" else [spec.role]
+        put(_canonical([spec.name, list(spec.shape), *role]))
         for row in spec.packing:
             put(np.ascontiguousarray(row, "<i8").tobytes())
     for out in outputs:
-        put(_canonical([out.name, list(out.shape), out.post, out.axis, list(out.labels)]))
+        feeds = [out.state] if out.state else []
+        put(_canonical([out.name, list(out.shape), out.post, out.axis, list(out.labels), *feeds]))
         put(np.ascontiguousarray(out.ciphers, "<i8").tobytes())
         put(np.ascontiguousarray(out.slots, "<i8").tobytes())
     return digest.hexdigest()

@@ -36,18 +36,20 @@ def check_inputs(
     range_check: RangeCheck = "error",
     share: float = RANGE_SHARE,
 ) -> list[Vector]:
-    """One float64 [windows, elements] for each input of the model, in the model's order.
+    """One float64 [windows, elements] for each input of the model, in the model's order; a state
+    is [1, elements].
 
-    `given` maps input names to arrays [windows, *shape], or to one window [*shape]; a single array
-    will do for a model of one input. Raises DataError for a missing or unknown name, a wrong
-    shape, values that are no real numbers, NaN, infinities and, with `range_check` "error", values
-    outside the calibrated range widened by `share`; with "warn" these give a RangeWarning.
+    `given` maps input names to arrays [windows, *shape], or to one window [*shape]; a state is
+    [*shape]. A single array will do where there is one input. Raises DataError for a missing or
+    unknown name, a wrong shape, values that are no real numbers, NaN, infinities and, with
+    `range_check` "error", values outside the calibrated range widened by `share`; with "warn"
+    these give a RangeWarning.
     """
     if range_check not in ("error", "warn", "off"):
         raise UsageError(f"range_check is {range_check!r}", hint="use 'error', 'warn' or 'off'")
     arrays = _by_name(given, specs)
     checked = [_numbers(arrays[s.name], s) for s in specs]
-    counts = {s.name: len(c) for s, c in zip(specs, checked, strict=True)}
+    counts = {s.name: len(c) for s, c in zip(specs, checked, strict=True) if s.role == "window"}
     if len(set(counts.values())) > 1:
         raise DataError(
             "inputs differ in their number of windows: "
@@ -64,6 +66,11 @@ def check_inputs(
             raise problem
         warnings.warn(problem.reason, RangeWarning, stacklevel=3)
     return checked
+
+
+def _called(spec: InputSpec) -> str:
+    """What an input is called in messages."""
+    return f"{'state' if spec.role == 'state' else 'input'} '{spec.name}'"
 
 
 def _by_name(given: Mapping[str, Any] | Any, specs: Sequence[InputSpec]) -> Mapping[str, Any]:
@@ -85,7 +92,7 @@ def _by_name(given: Mapping[str, Any] | Any, specs: Sequence[InputSpec]) -> Mapp
 
 def _numbers(array: Any, spec: InputSpec) -> Vector:
     """`array` as finite float64 [windows, elements]."""
-    where = f"input '{spec.name}'"
+    where = _called(spec)
     try:
         values = np.asarray(array)
     except (TypeError, ValueError, RuntimeError) as problem:
@@ -102,10 +109,12 @@ def _numbers(array: Any, spec: InputSpec) -> Vector:
         )
     if values.shape == spec.shape:
         values = values[np.newaxis]
-    if values.shape[1:] != spec.shape:
-        shape = ", ".join(str(d) for d in spec.shape)
+    if values.shape[1:] != spec.shape or (spec.role == "state" and len(values) != 1):
+        wanted = ", ".join(str(d) for d in spec.shape)
+        if spec.role == "window":
+            wanted = f"windows, {wanted}"
         raise DataError(
-            f"{where} has shape {list(values.shape)}; the model wants [windows, {shape}]",
+            f"{where} has shape {list(values.shape)}; the model wants [{wanted}]",
             where=where,
             hint="check the order of the axes and the length of the windows",
         )
@@ -116,10 +125,12 @@ def _numbers(array: Any, spec: InputSpec) -> Vector:
     if bad.any():
         window, element = np.argwhere(bad)[0]
         raise DataError(
-            f"{where} holds {int(bad.sum())} NaN or infinite values, the first in window {window} "
-            f"at element {_element(int(element), spec)}",
+            f"{where} holds {int(bad.sum())} NaN or infinite values, the first "
+            f"{_place(window, element, spec)}",
             where=where,
-            hint="drop these windows or fill the gaps; an encrypted model cannot skip them",
+            hint="drop these windows or fill the gaps; an encrypted model cannot skip them"
+            if spec.role == "window"
+            else "a step that overflowed gives such values: go back to the version before",
         )
     return flat
 
@@ -136,17 +147,23 @@ def _outside(values: Vector, spec: InputSpec, share: float) -> DataError | None:
     window, element = np.unravel_index(int(np.argmax(excess)), excess.shape)
     low, high = spec.low[element], spec.high[element]
     source = "calibrated" if spec.calibrated else "assumed"
+    cure = (
+        "check units and normalisation; compile with calibration data that covers such values"
+        if spec.role == "window"
+        else "learn more slowly or from fewer steps, or compile with calibration data in which "
+        "this state covers such values"
+    )
     return DataError(
-        f"{int(outside.sum())} of {values.size} values of input '{spec.name}' lie outside the "
+        f"{int(outside.sum())} of {values.size} values of {_called(spec)} lie outside the "
         f"{source} range by more than {share:.0%} of its width; the worst is "
-        f"{values[window, element]:.6g} in window {window} at element "
-        f"{_element(int(element), spec)}, where {low:.6g} to {high:.6g} was {source}",
-        where=f"input '{spec.name}'",
-        hint="check units and normalisation; compile with calibration data that covers such "
-        "values, or set the range check to 'warn' or 'off' and accept wrong results",
+        f"{values[window, element]:.6g} {_place(window, element, spec)}, where "
+        f"{low:.6g} to {high:.6g} was {source}",
+        where=_called(spec),
+        hint=f"{cure}, or set the range check to 'warn' or 'off' and accept wrong results",
     )
 
 
-def _element(flat: int, spec: InputSpec) -> str:
-    index = np.unravel_index(flat, spec.shape)
-    return "[" + ", ".join(str(int(i)) for i in index) + "]"
+def _place(window: int | np.integer[Any], element: int | np.integer[Any], spec: InputSpec) -> str:
+    index = np.unravel_index(int(element), spec.shape)
+    at = "at element [" + ", ".join(str(int(i)) for i in index) + "]"
+    return f"in window {window} {at}" if spec.role == "window" else at

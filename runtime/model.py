@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,12 @@ from .program import Program, Vector
 
 Index = NDArray[np.int64]
 
+Role = Literal["window", "state"]
+"""What an input is: data of each window, or one value that all windows share, kept by the server
+as ciphertexts from message to message (the weights of a personal head, say)."""
+
+ROLES: tuple[Role, ...] = ("window", "state")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputSpec:
@@ -19,7 +27,8 @@ class InputSpec:
 
     `packing[k][s]` is the flat element (C order, without the batch axis) that slot s of its k-th
     ciphertext holds, or -1 for zero. `low` and `high` [elements] are the calibrated range;
-    `calibrated` is False where no data was given and they are an assumption.
+    `calibrated` is False where no data was given and they are an assumption. An input of the role
+    "state" has no batch axis: its one value is repeated for every window of a message.
     """
 
     name: str
@@ -28,6 +37,12 @@ class InputSpec:
     low: Vector
     high: Vector
     calibrated: bool
+    role: Role = "window"
+
+    @property
+    def ciphers(self) -> int:
+        """Ciphertexts that hold this input."""
+        return len(self.packing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +52,8 @@ class OutputSpec:
     Element e of the output (flat, C order) is slot `slots[e]` of output ciphertext `ciphers[e]`.
     `post` is what the client computes after decryption: "none", "softmax", "log_softmax",
     "sigmoid" or "argmax", along `axis` of `shape` (without the batch axis).
-    `labels` names the classes where the user gave names.
+    `labels` names the classes where the user gave names. `state` is the name of the state input
+    that this output feeds in the next step, or "".
     """
 
     name: str
@@ -47,6 +63,7 @@ class OutputSpec:
     post: str
     axis: int
     labels: tuple[str, ...]
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,13 +90,101 @@ class ClientModel:
         """Windows that fit into one ciphertext."""
         return self.params.slots // self.slots
 
+    @property
+    def is_step(self) -> bool:
+        """Whether an output is the next value of a state: a step of training, for instance."""
+        return any(o.state for o in self.outputs)
+
+    @property
+    def most_windows(self) -> int:
+        """Windows that one message may hold. A step takes one, repeated for all `batch` places, so
+        that the state that comes out is the same in all of them."""
+        return 1 if self.is_step else self.batch
+
+    @property
+    def window_inputs(self) -> tuple[InputSpec, ...]:
+        return tuple(s for s in self.inputs if s.role == "window")
+
+    @property
+    def state_inputs(self) -> tuple[InputSpec, ...]:
+        return tuple(s for s in self.inputs if s.role == "state")
+
+
+@dataclass(frozen=True, slots=True)
+class InputPort:
+    """What the server knows of an input: its name, its role, and how many ciphertexts it takes."""
+
+    name: str
+    role: Role
+    ciphers: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateOutput:
+    """Numbers of the output ciphertexts that hold the next value of the state input `state`."""
+
+    state: str
+    ciphers: tuple[int, ...]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServerModel:
-    """All that a server needs: the program with its weights."""
+    """All that a server needs: the program with its weights, and what its ciphertexts are.
+
+    `inputs` lie one after the other among the program's input ciphertexts.
+    """
 
     model_id: str
     name: str
     params: CkksParams
     input_scale: float
     program: Program
+    inputs: tuple[InputPort, ...]
+    state_outputs: tuple[StateOutput, ...] = ()
+
+    @staticmethod
+    def of(client: ClientModel, program: Program) -> ServerModel:
+        """The server's half that belongs to a client's half and its program."""
+        return ServerModel(
+            client.model_id,
+            client.name,
+            client.params,
+            client.input_scale,
+            program,
+            tuple(InputPort(s.name, s.role, s.ciphers) for s in client.inputs),
+            tuple(
+                StateOutput(o.state, tuple(int(c) for c in np.unique(o.ciphers)))
+                for o in client.outputs
+                if o.state
+            ),
+        )
+
+    @property
+    def batch(self) -> int:
+        """Windows that fit into one ciphertext."""
+        return self.params.slots // self.program.slots
+
+    @property
+    def is_step(self) -> bool:
+        """Whether an output is the next value of a state."""
+        return bool(self.state_outputs)
+
+    @property
+    def most_windows(self) -> int:
+        """Windows that one message may hold; a step takes one."""
+        return 1 if self.is_step else self.batch
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the state inputs."""
+        return tuple(p.name for p in self.inputs if p.role == "state")
+
+
+def cipher_places(inputs: Sequence[InputSpec | InputPort]) -> dict[str, range]:
+    """Which of a model's input ciphertexts belong to each input."""
+    places: dict[str, range] = {}
+    start = 0
+    for port in inputs:
+        places[port.name] = range(start, start + port.ciphers)
+        start += port.ciphers
+    return places

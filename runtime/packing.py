@@ -22,6 +22,12 @@ def pack_windows(values: Vector, row: Index, batch: int) -> Vector:
     return ring.reshape(-1)
 
 
+def pack_repeated(values: Vector, row: Index, batch: int) -> Vector:
+    """One ciphertext's slots, float64 [len(row) * batch], from one value [elements] that all
+    windows share: ring slots s*batch to s*batch + batch - 1 hold element row[s]."""
+    return np.repeat(np.where(row >= 0, values[row], 0.0), batch)
+
+
 def unpack_windows(ciphers: Sequence[Vector], spec: OutputSpec, windows: int, batch: int) -> Vector:
     """Output values [windows, *shape] from decrypted slot vectors [slots * batch] each."""
     flat = np.empty((windows, len(spec.slots)))

@@ -6,18 +6,38 @@ is refused by its kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
 
 from .container import Source
 from .engine import Cipher, Engine, Evaluator
 from .engines import open_engine
 from .errors import ArtifactError, KeyMismatchError
 from .executor import Executor
-from .model import ServerModel
-from .wire import Binding, Message, message_to_bytes, read_evaluation_keys, read_message
+from .model import ServerModel, cipher_places
+from .wire import Binding, Direction, Message, message_to_bytes, read_evaluation_keys, read_message
 
 SCALE_TOLERANCE = 1e-6
 """Relative difference at which the scale of an input ciphertext is still the model's."""
+
+_CALLED: dict[Direction, str] = {"output": "answer", "state": "state"}
+_ELSEWHERE: dict[Direction, str] = {
+    "output": "decrypt it with the client (eer decrypt)",
+    "state": "give windows here; Server.load_state takes the state",
+}
+_ABOUT_NAMES = {
+    "missing": "a model with state needs its state too: give it to the server, or encrypt it along",
+    "unasked": "the server holds this state already: encrypt the windows alone",
+    "order": "run eer encrypt again with this model's client bundle",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldState:
+    """Ciphertexts of all of a model's state inputs, by name, checked and loaded."""
+
+    ciphers: Mapping[str, tuple[Cipher, ...]]
 
 
 class Server:
@@ -34,15 +54,13 @@ class Server:
         self._engine: Engine = open_engine(model.params) if engine is None else engine
         file = read_evaluation_keys(evaluation_keys)
         file.binding.check_model(model, self._engine.family, "evaluation keys", file.where)
-        batch = model.params.slots // model.program.slots
-        missing = {r * batch for r in model.program.rotations} - set(file.rotations)
+        missing = {r * model.batch for r in model.program.rotations} - set(file.rotations)
         if missing:
             raise KeyMismatchError(
                 f"the evaluation keys lack {len(missing)} of the model's rotations",
                 where=file.where,
                 hint="run eer keygen again with this model's client bundle",
             )
-        self._batch: int = batch
         self._key_id: str = file.binding.key_id
         keys = self._engine.load_evaluation_keys(file.body, self._key_id, file.rotations)
         self._evaluator: Evaluator = self._engine.evaluator(keys)
@@ -51,19 +69,54 @@ class Server:
         )
 
     @property
+    def key_id(self) -> str:
+        """Of the one key that this server computes for."""
+        return self._key_id
+
+    @property
     def steps(self) -> int:
         """Instructions of the program: what `on_step` of `run` counts up to."""
         return len(self.model.program.instructions)
 
-    def run(self, message: Source, on_step: Callable[[int], None] | None = None) -> bytes:
+    def load_state(self, message: Source) -> HeldState:
+        """The state in a message of `Client.encrypt_state` (bytes or path), ready to be used.
+
+        Raises ArtifactError, KeyMismatchError for what is not all of this model's state.
+        """
+        state = read_message(message)
+        if state.direction != "state":
+            raise ArtifactError(
+                f"this is an encrypted {state.direction}, not a state",
+                where=state.where,
+                hint="Client.encrypt_state and Client.refresh make states",
+            )
+        self._check(state, self.model.state_names)
+        return HeldState(self._load(state))
+
+    def run(
+        self,
+        message: Source,
+        on_step: Callable[[int], None] | None = None,
+        *,
+        state: HeldState | None = None,
+    ) -> bytes:
         """The answer to a client's message (bytes or path), as a message.
 
-        Model, key, parameters, number and levels of the ciphertexts are checked in the header
-        before the library reads any of them. Raises ArtifactError, KeyMismatchError.
+        `state` is what `load_state` returned; a message may bring state along instead. Model, key,
+        parameters, names, numbers and levels of the ciphertexts are checked in the header before
+        the library reads any of them. Raises ArtifactError, KeyMismatchError.
         """
         question = read_message(message)
-        self._check(question)
-        inputs = [self._load(k, body, question) for k, body in enumerate(question.bodies)]
+        if question.direction != "input":
+            raise ArtifactError(
+                f"this is an encrypted {_CALLED[question.direction]}, not an input",
+                where=question.where,
+                hint=_ELSEWHERE[question.direction],
+            )
+        held = {} if state is None else state.ciphers
+        self._check(question, tuple(p.name for p in self.model.inputs if p.name not in held))
+        values = {**held, **self._load(question)}
+        inputs = [cipher for p in self.model.inputs for cipher in values[p.name]]
         outputs = self._executor.run(inputs, on_step)
         return message_to_bytes(
             Message(
@@ -78,41 +131,65 @@ class Server:
             )
         )
 
-    def _check(self, question: Message) -> None:
-        where, program = question.where, self.model.program
-        question.binding.check_model(self.model, self._engine.family, "ciphertext", where)
-        question.binding.check_key(self._key_id, "ciphertext", where)
-        if question.direction != "input":
+    def _check(self, message: Message, names: tuple[str, ...]) -> None:
+        """Raise unless the header announces exactly the inputs `names` of this model."""
+        where, model = message.where, self.model
+        message.binding.check_model(model, self._engine.family, "ciphertext", where)
+        message.binding.check_key(self._key_id, "ciphertext", where)
+        if message.windows > model.most_windows:
             raise ArtifactError(
-                "this is an encrypted answer, not an input",
-                where=where,
-                hint="decrypt it with the client (eer decrypt)",
-            )
-        if question.windows > self._batch:
-            raise ArtifactError(
-                f"the message claims {question.windows} windows; {self._batch} fit",
+                f"the message claims {message.windows} windows; {model.most_windows} fit",
                 where=where,
                 hint="run eer encrypt again",
             )
-        if question.levels != program.input_levels:
+        if message.names != names:
+            missing = [n for n in names if n not in message.names]
+            unasked = [n for n in message.names if n not in names]
             raise ArtifactError(
-                f"the message holds ciphertexts of levels {list(question.levels)}; "
-                f"the model takes {list(program.input_levels)}",
+                f"the message holds {_listed(message.names)}; {_listed(names)} is wanted",
+                where=where,
+                hint=_ABOUT_NAMES["missing" if missing else "unasked" if unasked else "order"],
+            )
+        places = cipher_places(model.inputs)
+        levels = tuple(model.program.input_levels[k] for n in names for k in places[n])
+        if message.levels != levels:
+            raise ArtifactError(
+                f"the message holds ciphertexts of levels {list(message.levels)}; "
+                f"the model takes {list(levels)}",
+                where=where,
+                hint="run eer encrypt again with this model's client bundle",
+            )
+        if message.counts != tuple(len(places[n]) for n in names):
+            raise ArtifactError(
+                f"the message holds {list(message.counts)} ciphertexts for {_listed(names)}; "
+                f"the model takes {[len(places[n]) for n in names]}",
                 where=where,
                 hint="run eer encrypt again with this model's client bundle",
             )
 
-    def _load(self, number: int, body: bytes, question: Message) -> Cipher:
-        cipher = self._engine.load_cipher(body)
+    def _load(self, message: Message) -> dict[str, tuple[Cipher, ...]]:
+        """The ciphertexts of a checked message, by input."""
+        ciphers = iter([self._load_cipher(k, message) for k in range(len(message.bodies))])
+        return {
+            name: tuple(islice(ciphers, count))
+            for name, count in zip(message.names, message.counts, strict=True)
+        }
+
+    def _load_cipher(self, number: int, message: Message) -> Cipher:
+        cipher = self._engine.load_cipher(message.bodies[number])
         level, scale = self._evaluator.level(cipher), self._evaluator.scale(cipher)
         wanted = self.model.input_scale
         fits = not self._engine.capabilities.exact_scale or (
             abs(scale - wanted) <= SCALE_TOLERANCE * wanted
         )
-        if level != self.model.program.input_levels[number] or not fits:
+        if level != message.levels[number] or not fits:
             raise ArtifactError(
                 f"ciphertext {number} is not of the level and scale that its header promises",
-                where=question.where,
+                where=message.where,
                 hint="run eer encrypt again",
             )
         return cipher
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"'{n}'" for n in names) or "nothing"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .client_bundle import check_scale, check_slots
+from .client_bundle import check_scale, check_slots, read_role
 from .container import Container, Source, pack, unpack
 from .errors import ArtifactError, InternalError
+from .fields import Fields
 from .identity import params_from_json, params_to_json
-from .model import ServerModel
+from .model import InputPort, ServerModel, StateOutput
 from .params import CkksParams
 from .program import LevelDown, Program, Rotate, Vector, infer_levels
 from .program_codec import decode_instructions, encode_instructions
@@ -32,6 +33,8 @@ def server_to_bytes(model: ServerModel) -> bytes:
         "input_scale": model.input_scale,
         "outputs": list(program.outputs),
         "labels": list(names),
+        "inputs": [{"name": p.name, "role": p.role, "ciphers": p.ciphers} for p in model.inputs],
+        "states": [{"state": s.state, "ciphers": list(s.ciphers)} for s in model.state_outputs],
     }
     arrays = {
         "instructions": encode_instructions(program.instructions),
@@ -67,14 +70,47 @@ def load_server(source: Source, where: str | None = None) -> ServerModel:
         return load_server(container.blob("server"), f"{container.where}, section 'server'")
     meta = container.meta
     params = params_from_json(meta.object("params"))
-    slots = check_slots(meta, params)
+    program = _program(container, params, check_slots(meta, params))
+    inputs = _inputs(meta, program)
     return ServerModel(
         model_id=meta.digest("model_id"),
         name=meta.text("name"),
         params=params,
         input_scale=check_scale(meta),
-        program=_program(container, params, slots),
+        program=program,
+        inputs=inputs,
+        state_outputs=_state_outputs(meta, program, inputs),
     )
+
+
+def _inputs(meta: Fields, program: Program) -> tuple[InputPort, ...]:
+    count = len(program.input_levels)
+    ports = tuple(
+        InputPort(e.text("name"), read_role(e), e.integer("ciphers", low=1, high=count))
+        for e in meta.objects("inputs")
+    )
+    if len({p.name for p in ports}) != len(ports) or sum(p.ciphers for p in ports) != count:
+        raise meta.bad("inputs", "a list of different names that share all input ciphertexts")
+    if all(p.role == "state" for p in ports):
+        raise meta.bad("inputs", "a list with an input that is no state")
+    return ports
+
+
+def _state_outputs(
+    meta: Fields, program: Program, inputs: tuple[InputPort, ...]
+) -> tuple[StateOutput, ...]:
+    last = len(program.outputs) - 1
+    outputs = tuple(
+        StateOutput(e.text("state"), e.integers("ciphers", high=last))
+        for e in meta.objects("states")
+    )
+    named = [o.state for o in outputs]
+    known = {p.name for p in inputs if p.role == "state"}
+    if len(set(named)) != len(named) or not set(named) <= known:
+        raise meta.bad("states", "a list that feeds every state input once at most")
+    if any(not o.ciphers or tuple(sorted(set(o.ciphers))) != o.ciphers for o in outputs):
+        raise meta.bad("states", "a list of sorted output ciphertexts")
+    return outputs
 
 
 def _program(container: Container, params: CkksParams, slots: int) -> Program:

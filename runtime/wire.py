@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from .client_bundle import MAX_OUTPUTS
 from .container import Container, Source, pack, unpack
@@ -14,6 +15,11 @@ from .identity import params_hash
 from .model import ClientModel, ServerModel
 
 MAX_WINDOWS = 1 << 16
+
+Direction = Literal["input", "state", "output"]
+"""Where ciphertexts go: windows to the server, state for the server to keep, an answer back."""
+
+DIRECTIONS: tuple[Direction, ...] = ("input", "state", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ class EvaluationKeysFile:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Ciphertexts on their way. `direction` is "input" (to the server) or "output" (back).
+    """Ciphertexts on their way.
 
     `windows` says how many windows are packed side by side; `names` and `counts` say how many
     ciphertexts belong to each input (for outputs: one entry, "outputs").
@@ -111,7 +117,7 @@ class Message:
 
     binding: Binding
     where: str
-    direction: str
+    direction: Direction
     windows: int
     names: tuple[str, ...]
     counts: tuple[int, ...]
@@ -158,9 +164,9 @@ def read_message(source: Source) -> Message:
     """A ciphertext file, verified. Raises ArtifactError, FileError."""
     container = unpack(source, ("ciphertext",))
     meta = container.meta
-    direction = meta.text("direction")
-    if direction not in ("input", "output"):
-        raise meta.bad("direction", "input or output")
+    direction = next((d for d in DIRECTIONS if d == meta.text("direction")), None)
+    if direction is None:
+        raise meta.bad("direction", f"one of {', '.join(DIRECTIONS)}")
     names, counts = meta.texts("names"), meta.integers("counts", low=1, high=MAX_OUTPUTS)
     levels = meta.integers("levels", high=64)
     if len(names) != len(counts) or sum(counts) != len(levels):

@@ -161,8 +161,7 @@ def _assemble(graph: TensorGraph, plan: Plan, params: CkksParams, target: Target
         scale,
         program.rotations,
     )
-    server = ServerModel(model_id, graph.name, params, scale, program)
-    return Lowered(client, server, plan, Simulation({}, 0))
+    return Lowered(client, ServerModel.of(client, program), plan, Simulation({}, 0))
 
 
 def _input_specs(graph: TensorGraph, emitted: Emitted, target: Target) -> tuple[InputSpec, ...]:

@@ -124,7 +124,7 @@ def encrypt(
     client = Client(
         loaded, open_announced(loaded.params, engine), secret_key=key, range_check=check
     )
-    specs = loaded.inputs
+    specs = loaded.window_inputs
     arrays: dict[str, Any] = dict(
         read_arrays(data, [s.name for s in specs], [s.shape for s in specs])
     )

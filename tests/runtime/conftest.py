@@ -57,7 +57,7 @@ def build(program: Program, name: str) -> Sample:
     client = ClientModel(
         model_id, name, params, 8, inputs, outputs, program.input_levels, SCALE, program.rotations
     )
-    return Sample(client, ServerModel(model_id, name, params, SCALE, program))
+    return Sample(client, ServerModel.of(client, program))
 
 
 @pytest.fixture(scope="session")

@@ -217,8 +217,8 @@ def test_less_security_than_128_bits_is_refused(sample: Sample) -> None:
 
 
 def test_inconsistent_client(sample: Sample) -> None:
-    i = [{"name": "x", "shape": [4], "calibrated": True}]
-    o = [{"name": "y", "shape": [2], "post": "none", "axis": 0, "labels": []}]
+    i = [{"name": "x", "shape": [4], "calibrated": True, "role": "window"}]
+    o = [{"name": "y", "shape": [2], "post": "none", "axis": 0, "labels": [], "state": ""}]
     packing = np.arange(8).reshape(1, 8) // 2
     bounds = np.array([[-1.0] * 4, [1.0] * 4])
     assert load_client(client_change(sample, {"inputs": i, "outputs": o}, packing0=packing))
@@ -240,10 +240,14 @@ def test_inconsistent_client(sample: Sample) -> None:
         ({"inputs": [i[0] | {"shape": [0]}]}, {}),
         ({"inputs": [i[0] | {"shape": [2**40, 2**40]}]}, {}),
         ({"inputs": [i[0] | {"calibrated": 1}]}, {}),
+        ({"inputs": [i[0] | {"role": "weight"}]}, {}),
+        ({"inputs": [i[0] | {"role": "state"}]}, {}),
         ({"outputs": []}, {}),
         ({"outputs": [o[0] | {"post": "eval"}]}, {}),
         ({"outputs": [o[0] | {"axis": 1}]}, {}),
         ({"outputs": [o[0] | {"labels": [1]}]}, {}),
+        ({"outputs": [o[0] | {"state": "x"}]}, {}),
+        ({"outputs": [o[0] | {"state": "W"}]}, {}),
         ({}, {"packing0": packing + 1}),
         ({}, {"packing0": packing - 2}),
         ({}, {"packing0": packing[:, :4]}),
@@ -267,6 +271,7 @@ def test_inconsistent_server(sample: Sample) -> None:
     words = encode_instructions(sample.server.program.instructions)
     plains = np.stack(sample.server.program.plains)
     assert load_server(server_change(sample, {}, instructions=words, plains=plains))
+    x = {"name": "x", "role": "window", "ciphers": 1}
     changes: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"slots": 16}, {}),
         ({"input_levels": []}, {}),
@@ -275,6 +280,12 @@ def test_inconsistent_server(sample: Sample) -> None:
         ({"outputs": []}, {}),
         ({"outputs": [8]}, {}),
         ({"labels": ["fc"]}, {}),
+        ({"inputs": []}, {}),
+        ({"inputs": [x | {"ciphers": 0}]}, {}),
+        ({"inputs": [x | {"ciphers": 2}]}, {}),
+        ({"inputs": [x | {"role": "state"}]}, {}),
+        ({"inputs": [x | {"role": ""}]}, {}),
+        ({"states": [{"state": "x", "ciphers": [0]}]}, {}),
         ({}, {"instructions": words[:-1]}),
         ({}, {"instructions": encode_instructions((Rotate(0, 8),))}),
         ({}, {"instructions": encode_instructions((LevelDown(0, -1),))}),
