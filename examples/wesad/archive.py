@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eer.runtime.errors import DataError, FileError
+from examples.study.restricted_pickle import read_pickle
+from examples.study.windows import Signal
 
-from .recording import BVP_RATE, CHEST_RATE, WRIST_RATE, Chest, Recording, Signal
-from .restricted_pickle import read_pickle
+from .recording import BVP_RATE, CHEST_RATE, WRIST_RATE, Chest, Recording
 
 ACC_RATE = 32
 """Hz of the wrist's acceleration in the official archive."""

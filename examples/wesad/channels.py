@@ -11,10 +11,11 @@ import numpy as np
 from scipy import signal
 
 from eer.runtime.errors import DataError
+from examples.study.windows import Signal, Windows
 
 from .features import pulse_band
-from .recording import BVP_RATE, WRIST_RATE, Recording, Signal
-from .windows import WINDOW, Windows, cuts
+from .recording import BVP_RATE, WRIST_RATE, Recording
+from .windows import WINDOW, cuts
 
 RATE = 2
 """Hz of every channel."""

@@ -11,10 +11,11 @@ import numpy as np
 from scipy import signal
 
 from eer.runtime.errors import DataError
+from examples.study.windows import Signal, Windows
 
 from .features import beat_intervals, heart, pulse_band, slope, windows_of, wrist_features
-from .recording import BVP_RATE, CHEST_RATE, WRIST_RATE, Chest, Recording, Signal
-from .windows import WINDOW, Windows, cuts
+from .recording import BVP_RATE, CHEST_RATE, WRIST_RATE, Chest, Recording
+from .windows import WINDOW, cuts
 
 _OWN = {name: f"{name}_own" for name in ("hr_mean", "hrv_lf", "hrv_hf", "hrv_lfhf")}
 _SLOW = 25

@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from eer.runtime.errors import EerError, FileError, UsageError
+from examples.study.folds import FoldResult, Protocol, run_fold
+from examples.study.report import SYNTHETIC, summary, table, title, write_json, write_plot
+from examples.study.saved import fingerprint, save_fold, saved_fold
+from examples.study.windows import Windows
 
 from .archive import find_data
 from .dataset import load_windows
-from .folds import FoldResult, Protocol, run_fold
 from .recipes import recipe_for
-from .report import SYNTHETIC, summary, table, title, write_json, write_plot
-from .saved import fingerprint, save_fold, saved_fold
-from .windows import TASKS, Windows
+from .windows import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUICK_FOLDS, QUICK_WINDOWS = 2, 32

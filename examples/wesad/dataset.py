@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from eer.runtime.errors import DataError
+from examples.study.windows import Windows, join
 
 from .archive import load_recording, recording_files
 from .channels import raw_windows
 from .chest_features import chest_wrist_features
 from .features import wrist_features
-from .normalise import by_subject, by_training
 from .recording import Recording
 from .synthetic import synthetic_recordings
 from .tables import load_table
-from .windows import Mask, Windows, join
 
 KINDS = ("chest_wrist", "wrist", "raw")
 """60 features of chest and wrist, 42 of the wrist, or raw wrist windows."""
@@ -61,12 +60,3 @@ def _compute(recordings: Iterable[Recording], kind: str, progress: Progress) -> 
         progress(f"windows of {recording.subject}")
         parts.append(_MAKERS[kind](recording))
     return join(parts)
-
-
-def prepared(windows: Windows, normalisation: str, training: Mask) -> Windows:
-    """The windows on one scale: "subject" (each subject's own) or "training" (see normalise.py).
-
-    A subject's own statistics come from all of the subject's windows, meditation included where
-    it is there; the training subjects' from the windows of `training` alone.
-    """
-    return {"subject": by_subject, "training": by_training}[normalisation](windows, training)

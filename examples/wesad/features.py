@@ -11,9 +11,10 @@ import numpy as np
 from scipy import signal
 
 from eer.runtime.errors import DataError
+from examples.study.windows import Signal, Windows
 
-from .recording import BVP_RATE, WRIST_RATE, Recording, Signal
-from .windows import WINDOW, Windows, cuts
+from .recording import BVP_RATE, WRIST_RATE, Recording
+from .windows import WINDOW, cuts
 
 _LIMITS = (60 / 180, 60 / 40)
 """Shortest and longest interval between two beats, in seconds."""

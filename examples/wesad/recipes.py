@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .training import Recipe
+from examples.study.training import Recipe
 
 MLP = Recipe(hidden=(64,), dropout=(0.3, 0.3))
 """Linear, square, linear: 3 levels."""

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eer.runtime.errors import DataError
-
-Signal = NDArray[np.float64]
+from examples.study.windows import Signal
 
 BVP_RATE = 64
 """Hz of the wrist's blood volume pulse."""

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy import signal
 
+from examples.study.windows import Signal
+
 from .archive import ACC_RATE, ACC_UNIT
 from .recording import (
     AMUSEMENT,
@@ -27,7 +29,6 @@ from .recording import (
     WRIST_RATE,
     Chest,
     Recording,
-    Signal,
 )
 
 SUBJECTS = tuple(f"S{number}" for number in (*range(2, 12), *range(13, 18)))

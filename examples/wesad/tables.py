@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from eer.runtime.errors import DataError, FileError
-
-from .windows import Windows
+from examples.study.windows import Windows
 
 _KEYS = ("subject", "start_sec", "label")
 

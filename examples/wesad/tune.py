@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from examples.study.metrics import accuracy
+from examples.study.normalise import prepared
+from examples.study.training import Recipe, scores, train
+from examples.study.windows import Task, Windows, held_out
+
 from .archive import find_data
-from .dataset import load_windows, prepared
-from .metrics import accuracy
+from .dataset import load_windows
 from .recipes import CNN, MLP
-from .training import Recipe, scores, train
-from .windows import TASKS, Task, Windows, held_out
+from .windows import TASKS
 
 DISTANCES = (1, 3, 5)
 """Subject i is paired with the subjects these many places further on, round the circle."""

@@ -20,7 +20,7 @@ LONGEST = 400
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
-UNPICKLER = "examples/wesad/restricted_pickle.py"
+UNPICKLER = "examples/study/restricted_pickle.py"
 """Reads the official WESAD archive, and admits numpy arrays only."""
 
 PICKLER = "examples/wesad/synthetic.py"

@@ -11,13 +11,14 @@ import pytest
 
 from eer.compiler import Options, compile_model
 from eer.runtime.errors import DataError, ParameterError
+from examples.study.folds import FoldResult, Protocol, run_fold, score
+from examples.study.training import Recipe, train
+from examples.study.windows import Codes, Signal, Windows
 from examples.wesad.command import main
 from examples.wesad.dataset import load_windows
-from examples.wesad.folds import FoldResult, Protocol, run_fold, score
-from examples.wesad.recording import Recording, Signal
+from examples.wesad.recording import Recording
 from examples.wesad.synthetic import write_archive, write_npz
-from examples.wesad.training import Recipe, train
-from examples.wesad.windows import TASKS, Codes, Windows
+from examples.wesad.windows import TASKS
 
 SMALL = Recipe(hidden=(8,), epochs=5, batch=50)
 SMALL_CNN = Recipe("cnn", hidden=(8,), epochs=2, batch=50)
@@ -77,7 +78,7 @@ def test_training_never_sees_the_held_out_subject(
         seen.append((values, classes))
         return train(recipe, values, classes, count, seed)
 
-    monkeypatch.setattr("examples.wesad.folds.train", note)
+    monkeypatch.setattr("examples.study.folds.train", note)
     protocol = Protocol(TASKS[2], SMALL, normalisation, engine=None)
     run_fold(windows, "S10", protocol, tmp_path)
     # Whatever the held-out subject's values and labels are, training gets the same.
@@ -106,7 +107,7 @@ def test_a_batch_that_does_not_fit_is_made_smaller(
             raise ParameterError("no layout was found")
         return compile_model(*given, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("examples.wesad.encrypted.compile_model", refusing)
+    monkeypatch.setattr("examples.study.encrypted.compile_model", refusing)
     windows = load_windows(archive, "wrist")
     protocol = Protocol(TASKS[2], SMALL, "subject", batch=8, timed=1, limit=4)
     fold = run_fold(windows, "S2", protocol, tmp_path)

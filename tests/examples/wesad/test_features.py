@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eer.runtime.errors import DataError
+from examples.study.windows import Signal, Windows
 from examples.wesad.channels import CHANNELS, RATE, heart_rate, raw_windows
 from examples.wesad.chest_features import chest_wrist_features
 from examples.wesad.features import beat_intervals, heart, slope, wrist_features
@@ -17,10 +18,9 @@ from examples.wesad.recording import (
     WRIST_RATE,
     Chest,
     Recording,
-    Signal,
 )
 from examples.wesad.synthetic import pulse_wave
-from examples.wesad.windows import STEP, WINDOW, Windows, cuts
+from examples.wesad.windows import STEP, WINDOW, cuts
 
 MINUTES = 4
 

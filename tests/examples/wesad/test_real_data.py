@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from examples.study.folds import Protocol, run_fold, score
+from examples.study.windows import Windows, join
 from examples.wesad.archive import load_recording, recording_files
 from examples.wesad.dataset import load_windows
 from examples.wesad.features import wrist_features
-from examples.wesad.folds import Protocol, run_fold, score
 from examples.wesad.recipes import recipe_for
 from examples.wesad.synthetic import SUBJECTS
 from examples.wesad.tables import load_table
-from examples.wesad.windows import TASKS, Windows, join
+from examples.wesad.windows import TASKS
 
 ALIKE = {"hr_mean": 0.9, "hr_std": 0.8, "ibi_sdnn": 0.8, "ibi_rmssd": 0.8, "ibi_pnn50": 0.9}
 """Least correlation of what rests on finding beats, where our method is another."""

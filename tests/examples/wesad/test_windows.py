@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from eer.runtime.errors import DataError, FileError
-from examples.wesad.dataset import load_windows, prepared
+from examples.study.metrics import accuracy, macro_f1
+from examples.study.normalise import LIMIT, prepared
+from examples.study.windows import Windows, held_out, join
+from examples.wesad.dataset import load_windows
 from examples.wesad.features import wrist_features
-from examples.wesad.metrics import accuracy, macro_f1
-from examples.wesad.normalise import LIMIT
 from examples.wesad.recording import Recording
 from examples.wesad.synthetic import synthetic_recordings, write_archive, write_npz
 from examples.wesad.tables import load_table
-from examples.wesad.windows import TASKS, Windows, held_out, join
+from examples.wesad.windows import TASKS
 
 HEADER = "a,b,label,subject,start_sec"
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from eer.runtime.errors import DataError, FileError
-from examples.wesad.restricted_pickle import read_pickle
+from examples.study.restricted_pickle import read_pickle
 
 
 def python2(value: object) -> bytes:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .recording import Signal
-from .windows import Mask, Windows
+from .windows import Mask, Signal, Windows
 
 LIMIT = 4.0
 """Values end at this many standard deviations: a bound that the encrypted model can rely on."""
@@ -39,10 +38,19 @@ def by_training(windows: Windows, training: Mask) -> Windows:
     return windows.with_values(_scaled(windows.values, windows.values[training], positive))
 
 
+def prepared(windows: Windows, normalisation: str, training: Mask) -> Windows:
+    """The windows on one scale: by "subject", or by "training" subjects.
+
+    A subject's own statistics come from all of the subject's windows, those that no class is
+    asked about included; the training subjects' from the windows of `training` alone.
+    """
+    return {"subject": by_subject, "training": by_training}[normalisation](windows, training)
+
+
 def _positive(windows: Windows, training: Mask) -> Mask:
     """Features that are never negative: sizes, counts, powers, most of them with a long tail.
 
-    Channels of raw windows are left as they are (see channels.py).
+    Channels of raw windows are left as they are.
     """
     if windows.values.ndim > 2:
         return np.zeros(len(windows.names), dtype=bool)

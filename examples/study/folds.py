@@ -13,9 +13,9 @@ import torch
 from eer.compiler.frontend import export_torch
 from eer.runtime.errors import DataError
 
-from .dataset import prepared
 from .encrypted import Answers, ask_encrypted
 from .metrics import accuracy, macro_f1
+from .normalise import prepared
 from .training import Recipe, scores, train
 from .windows import Codes, Mask, Task, Windows, held_out
 

@@ -14,7 +14,7 @@ from eer.runtime.client import Client
 from eer.runtime.errors import ParameterError
 from eer.runtime.server import Server
 
-from .recording import Signal
+from .windows import Signal
 
 TOLERANCE = 5e-4
 """Share of labels that the compiler may let change: half of what the example may miss."""

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .models import FeatureMlp, Square, WindowCnn
-from .recording import Signal
-from .windows import Codes
+from .windows import Codes, Signal
 
 
 @dataclass(frozen=True, slots=True)

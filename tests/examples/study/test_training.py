@@ -13,10 +13,9 @@ import torch
 from torch import nn
 
 from eer.compiler.frontend import export_torch
-from examples.wesad.models import Square
-from examples.wesad.recording import Signal
-from examples.wesad.training import RANGE, Recipe, scores, train
-from examples.wesad.windows import Codes
+from examples.study.models import Square
+from examples.study.training import RANGE, Recipe, scores, train
+from examples.study.windows import Codes, Signal
 
 RECIPES = {
     "linear": Recipe(hidden=(), epochs=25, batch=25),

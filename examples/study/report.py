@@ -20,7 +20,7 @@ def title(windows: Windows, protocol: Protocol) -> str:
     layers = "-".join(map(str, protocol.recipe.hidden)) or "linear"
     what = f"{len(protocol.task.labels)} classes, {protocol.recipe.model} {layers}"
     how = {"subject": "each subject's own", "training": "the training subjects'"}
-    text = f"WESAD, leave one subject out: {what}, {windows.source}"
+    text = f"{protocol.task.study}, leave one subject out: {what}, {windows.source}"
     text += f", {how[protocol.normalisation]} mean and deviation"
     return f"{SYNTHETIC}. {text}" if windows.synthetic else text
 
