@@ -37,6 +37,8 @@ class Capabilities:
     """`rotate_many` is cheaper than as many rotations."""
     process_wide_lock: bool
     """The library must not be entered by two threads at once."""
+    forks: bool
+    """Copies of a process (os.fork) can go on with the keys and values that it holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -11,8 +13,11 @@ from typing import Annotated
 import typer
 
 from ..console import answer, human_size, progress
+from ..engine import Engine
 from ..errors import UsageError
 from ..files import NewFile, make_folder, write_files
+from ..model import ServerModel
+from ..pool import ServerPool
 from ..server import Server
 from ..server_bundle import load_server
 from .options import AsJson, EngineName, listed, open_announced
@@ -33,6 +38,14 @@ def run(
         Path,
         typer.Option("-o", "--out", help="Where the answer goes; a folder for several messages."),
     ] = Path("result.ct"),
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Processes that share the messages; as many as there are cores is a good choice.",
+        ),
+    ] = 1,
     engine: EngineName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -42,34 +55,81 @@ def run(
     """
     paths = _answer_paths(messages, out)
     loaded = load_server(model)
-    started = time.perf_counter()
-    with progress("loading keys and weights"):
-        server = Server(loaded, keys, open_announced(loaded.params, engine))
-    load_seconds = time.perf_counter() - started
-    results: list[bytes] = []
-    latencies: list[float] = []
-    steps = server.steps
-    with progress("computing", steps * len(messages)) as done:
-        for number, path in enumerate(messages):
-            started = time.perf_counter()
-            results.append(server.run(path, _after(number * steps, done)))
-            latencies.append(1000 * (time.perf_counter() - started))
+    opened = open_announced(loaded.params, engine)
+    if workers == 1:
+        done = _alone(loaded, keys, opened, messages)
+    else:
+        done = _together(loaded, keys, opened, messages, workers)
     if len(messages) > 1:
         make_folder(out)
-    write_files([NewFile(p, r) for p, r in zip(paths, results, strict=True)])
-    size = sum(len(r) for r in results)
+    write_files([NewFile(p, r) for p, r in zip(paths, done.answers, strict=True)])
+    size = sum(len(r) for r in done.answers)
     answer(
-        f"answer in {listed(paths)} ({human_size(size)}); {median(latencies):.0f} ms a message, "
-        f"after {load_seconds:.1f} s to load keys and weights",
+        f"answer in {listed(paths)} ({human_size(size)}); {done}, "
+        f"after {done.load_seconds:.1f} s to load keys and weights",
         {
             "files": [str(p) for p in paths],
             "bytes": size,
-            "latency_ms": median(latencies),
-            "load_seconds": load_seconds,
-            "instructions": steps,
+            "latency_ms": done.latency_ms,
+            "messages_per_second": done.rate,
+            "workers": workers,
+            "load_seconds": done.load_seconds,
+            "instructions": len(loaded.program.instructions),
         },
         as_json,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """Answers in the order of the messages, and how long it took; `latency_ms` is one message's."""
+
+    answers: list[bytes]
+    latency_ms: float
+    seconds: float
+    load_seconds: float
+
+    @property
+    def rate(self) -> float:
+        return len(self.answers) / self.seconds
+
+    def __str__(self) -> str:
+        text = f"{self.latency_ms:.0f} ms a message"
+        return text if len(self.answers) == 1 else f"{text}, {self.rate:.3g} messages a second"
+
+
+def _alone(model: ServerModel, keys: Path, engine: Engine, messages: list[Path]) -> _Done:
+    """One after the other, in this process."""
+    clock = [time.perf_counter()]
+    with progress("loading keys and weights"):
+        server = Server(model, keys, engine)
+    clock.append(time.perf_counter())
+    answers: list[bytes] = []
+    with progress("computing", server.steps * len(messages)) as done:
+        for number, path in enumerate(messages):
+            answers.append(server.run(path, _after(number * server.steps, done)))
+            clock.append(time.perf_counter())
+    latency = median(1000 * (b - a) for a, b in pairwise(clock[1:]))
+    return _Done(answers, latency, clock[-1] - clock[1], clock[1] - clock[0])
+
+
+def _together(
+    model: ServerModel, keys: Path, engine: Engine, messages: list[Path], workers: int
+) -> _Done:
+    """In several processes; the latency is a mean, of what a worker takes for its messages."""
+    started = time.perf_counter()
+    with progress("loading keys and weights"):
+        pool = ServerPool(model, keys, workers, engine.name)
+    with pool:
+        loaded = time.perf_counter()
+        answers: list[bytes] = []
+        with progress("computing", len(messages)) as done:
+            for result in pool.run_all(messages):
+                answers.append(result)
+                done(len(answers))
+    seconds = time.perf_counter() - loaded
+    busy = min(workers, len(messages))
+    return _Done(answers, 1000 * seconds * busy / len(messages), seconds, loaded - started)
 
 
 def _after(before: int, done: Callable[[int], None]) -> Callable[[int], None]:

@@ -53,6 +53,7 @@ class ClearEngine(CheckedEngine):
         lazy_rescale=True,
         hoisting=False,
         process_wide_lock=False,
+        forks=True,
     )
 
     def __init__(self, params: CkksParams, noise: NoiseModel | None = None) -> None:

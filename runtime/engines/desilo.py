@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -71,6 +71,7 @@ class DesiloEngine(CheckedEngine):
         lazy_rescale=False,
         hoisting=True,
         process_wide_lock=True,
+        forks=True,
     )
 
     def __init__(self, params: CkksParams) -> None:
@@ -236,6 +237,7 @@ class DesiloGpuEngine(DesiloEngine):
 
     name = "desilo-gpu"
     mode = "gpu"
+    capabilities = replace(DesiloEngine.capabilities, forks=False)
 
 
 class DesiloEvaluator(CheckedEvaluator):

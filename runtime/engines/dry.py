@@ -61,6 +61,7 @@ class DryEngine(CheckedEngine):
         lazy_rescale=True,
         hoisting=False,
         process_wide_lock=False,
+        forks=True,
     )
 
     def __init__(self, params: CkksParams) -> None:

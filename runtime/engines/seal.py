@@ -55,6 +55,7 @@ class SealEngine(CheckedEngine):
         lazy_rescale=True,
         hoisting=False,
         process_wide_lock=False,
+        forks=True,
     )
 
     def __init__(self, params: CkksParams) -> None:

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eer.runtime import pool as pool_module
+from eer.runtime import pool_host as pool_host_module
 from eer.runtime import server as server_module
 from eer.runtime.client import Client, KeyPair
 from eer.runtime.container import pack, unpack
@@ -21,6 +23,7 @@ from eer.runtime.engines import open_engine
 from eer.runtime.errors import ArtifactError, DataError, KeyMismatchError, UsageError
 from eer.runtime.executor import Executor
 from eer.runtime.model import ServerModel
+from eer.runtime.pool import ServerPool
 from eer.runtime.program import Vector
 from eer.runtime.server import Server
 from eer.runtime.wire import (
@@ -302,7 +305,9 @@ def types_within(annotation: Any, seen: set[Any]) -> set[Any]:
 def test_server_types_cannot_hold_a_secret_key(setup: Setup) -> None:
     """Nothing that the server takes, returns or keeps is a secret key or has a field for one."""
     reachable: set[Any] = set()
-    for callable_ in (Server.__init__, Server.run, Executor.__init__, Executor.run):
+    takers = (Server.__init__, Server.run, Executor.__init__, Executor.run)
+    pool = (ServerPool.__init__, ServerPool.run, ServerPool.run_all)
+    for callable_ in (*takers, *pool):
         for hint in typing.get_type_hints(callable_).values():
             types_within(hint, reachable)
     for kept in vars(setup.server).values():
@@ -313,8 +318,9 @@ def test_server_types_cannot_hold_a_secret_key(setup: Setup) -> None:
     assert SecretKey not in reachable
     assert not [t for t in reachable if "Secret" in t.__name__]
     assert not any(isinstance(v, SecretKey) for v in vars(setup.server).values())
-    assert "SecretKey" not in vars(server_module)
-    assert "read_secret_key" not in vars(server_module)
+    for module in (server_module, pool_module, pool_host_module):
+        assert "SecretKey" not in vars(module)
+        assert "read_secret_key" not in vars(module)
 
 
 def test_secrets_do_not_show_in_representations(setup: Setup) -> None:
