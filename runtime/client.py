@@ -13,10 +13,12 @@ from .decode import Prediction, decode
 from .engine import Engine, SecretKey
 from .engines import open_engine
 from .errors import ArtifactError, DataError, EngineError, UsageError
+from .files import read_file
 from .inputs import RANGE_SHARE, RangeCheck, check_inputs
 from .model import ClientModel, Index, InputSpec, cipher_places
 from .packing import pack_repeated, pack_windows, unpack_windows
 from .program import Vector
+from .state_update import answer_digest, update_to_bytes
 from .wire import (
     Binding,
     Direction,
@@ -36,6 +38,16 @@ class KeyPair:
     key_id: str
     secret: bytes = field(repr=False)
     evaluation: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refreshed:
+    """A step's new state. `update` goes to the server; the rest was decrypted and stays here:
+    `state` [*shape] by name of the state, and what the step says beside it."""
+
+    update: bytes = field(repr=False)
+    state: Mapping[str, Vector] = field(repr=False)
+    prediction: Prediction = field(repr=False)
 
 
 class Client:
@@ -181,8 +193,53 @@ class Client:
         Raises KeyMismatchError for an answer of another model or key, ArtifactError for one that
         is damaged or that is no answer at all.
         """
+        answer, scores = self._open(message)
+        return decode(scores, self.model.outputs, answer.windows)
+
+    def initial_state(
+        self, values: Mapping[str, Any] | Any, others: Sequence[Client] = ()
+    ) -> bytes:
+        """The state that a personal model starts with, for `PersonalModel.create`.
+
+        `values` maps names to arrays [*shape] and holds all state of this model and of `others`,
+        the clients of further models that share it. Raises DataError for what `check_inputs`
+        refuses.
+        """
+        if not isinstance(values, Mapping):
+            values = {s.name: values for s in self.model.state_inputs[:1]}
+        clients = (self, *others)
+        known = {s.name for c in clients for s in c.model.state_inputs}
+        unknown = [str(n) for n in values if n not in known]
+        if unknown:
+            raise DataError(
+                f"no state is '{unknown[0]}'", hint=f"the states are: {', '.join(sorted(known))}"
+            )
+        return _update("", clients, values, known)
+
+    def refresh(self, answer: Source, others: Sequence[Client] = ()) -> Refreshed:
+        """Make fresh ciphertexts of the state in a step's answer, bytes or path.
+
+        The new state is decrypted, checked (finite, within the calibrated range as `range_check`
+        has it) and encrypted again for this model and for the models of `others`. Nothing that was
+        decrypted leaves in the update. Raises DataError for a state that left its range: the
+        server then still has the version before. Else raises as `decrypt` does.
+        """
+        data = answer if isinstance(answer, bytes) else read_file(answer)
+        message, scores = self._open(data, None if answer is data else str(answer))
+        state = {o.state: scores[o.name][0] for o in self.model.outputs if o.state}
+        if not state:
+            raise UsageError(
+                f"'{self.model.name}' is no step: its answers hold no state",
+                where=message.where,
+                hint="decrypt them",
+            )
+        update = _update(answer_digest(data), (self, *others), state, set(state))
+        return Refreshed(update, state, decode(scores, self.model.outputs, message.windows))
+
+    def _open(self, source: Source, where: str | None = None) -> tuple[Message, dict[str, Vector]]:
+        """A checked answer, and the values [windows, *shape] of its outputs by name."""
         key = self._secret()
-        answer = read_message(message)
+        answer = read_message(source, where)
         self._check_answer(answer, key)
         ciphers = [self._engine.load_cipher(body) for body in answer.bodies]
         decrypted = [self._engine.decrypt(key, cipher) for cipher in ciphers]
@@ -196,7 +253,7 @@ class Client:
             spec.name: unpack_windows(decrypted, spec, answer.windows, self.model.batch)
             for spec in self.model.outputs
         }
-        return decode(scores, self.model.outputs, answer.windows)
+        return answer, scores
 
     def _check_answer(self, answer: Message, key: SecretKey) -> None:
         where = answer.where
@@ -224,6 +281,24 @@ class Client:
                 hint="give Client(..., secret_key=...) or call generate_keys() first",
             )
         return self._key
+
+
+def _update(
+    answer: str, clients: Sequence[Client], values: Mapping[str, Any], names: set[str]
+) -> bytes:
+    """State `names` for the models of all `clients`; checked for all before any is encrypted."""
+    checked = []
+    for client in clients:
+        specs = [s for s in client.model.state_inputs if s.name in names]
+        if not specs:
+            raise UsageError(
+                f"'{client.model.name}' takes none of the state {', '.join(sorted(names))}",
+                hint="leave its client out, or name the state alike in both models",
+            )
+        arrays = client._checked({s.name: values[s.name] for s in specs if s.name in values}, specs)
+        checked.append((client, specs, arrays))
+    messages = {c.model.model_id: c._encrypt(s, a, "state") for c, s, a in checked}
+    return update_to_bytes(answer, messages)
 
 
 def _windows(specs: Sequence[InputSpec], arrays: Sequence[Vector]) -> int:

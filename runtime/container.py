@@ -38,6 +38,10 @@ KINDS = {
     "secret-key": "a secret key",
     "evaluation-keys": "a set of evaluation keys",
     "ciphertext": "a ciphertext",
+    "state-update": "a state for a personal model",
+    "personal": "the index of a personal model",
+    "personal-state": "a version of a personal model",
+    "personal-step": "an unfinished step of a personal model",
 }
 DTYPES = ("<f8", "<i8", "<i4", "|u1")
 

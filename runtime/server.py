@@ -69,9 +69,9 @@ class Server:
         )
 
     @property
-    def key_id(self) -> str:
-        """Of the one key that this server computes for."""
-        return self._key_id
+    def binding(self) -> Binding:
+        """The model, the parameters, the engine and the one key that this server computes for."""
+        return Binding.of(self.model, self._engine.family, self._key_id)
 
     @property
     def steps(self) -> int:
@@ -120,7 +120,7 @@ class Server:
         outputs = self._executor.run(inputs, on_step)
         return message_to_bytes(
             Message(
-                binding=Binding.of(self.model, self._engine.family, self._key_id),
+                binding=self.binding,
                 where="",
                 direction="output",
                 windows=question.windows,

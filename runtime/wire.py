@@ -56,25 +56,34 @@ class Binding:
         self, model: ClientModel | ServerModel, engine: str, what: str, where: str
     ) -> None:
         """Raise KeyMismatchError unless `what` was made for this model and engine."""
-        if self.model_id != model.model_id:
+        self._check_model(Binding.of(model, engine, ""), f"'{model.name}'", what, where)
+
+    def check_same(self, other: Binding, what: str, where: str) -> None:
+        """Raise KeyMismatchError unless `what` belongs to the model and the key of `other`."""
+        self._check_model(other, "the model in use", what, where)
+        self.check_key(other.key_id, what, where)
+
+    def _check_model(self, other: Binding, name: str, what: str, where: str) -> None:
+        if self.model_id != other.model_id:
             raise KeyMismatchError(
                 f"{what} of another model: made for {self.model_id[:12]}, "
-                f"but '{model.name}' is {model.model_id[:12]}",
+                f"but {name} is {other.model_id[:12]}",
                 where=where,
                 hint="use the files made with this model; after compiling again, "
                 "run eer keygen and eer encrypt again",
             )
-        if self.params_hash != params_hash(model.params):
+        if self.params_hash != other.params_hash:
             raise KeyMismatchError(
                 f"{what} made for other parameters than the model's",
                 where=where,
                 hint="run eer keygen and eer encrypt again with this model",
             )
-        if self.engine != engine:
+        if self.engine != other.engine:
             raise KeyMismatchError(
-                f"{what} made with the engine '{self.engine}', but '{engine}' is in use",
+                f"{what} made with the engine '{self.engine}', but '{other.engine}' is in use",
                 where=where,
-                hint=f"use --engine {self.engine} here as well, or make it again with {engine}",
+                hint=f"use --engine {self.engine} here as well, or make it again with "
+                f"{other.engine}",
             )
 
     def check_key(self, key_id: str, what: str, where: str) -> None:
@@ -160,9 +169,9 @@ def message_to_bytes(message: Message) -> bytes:
     return pack("ciphertext", meta, blobs)
 
 
-def read_message(source: Source) -> Message:
+def read_message(source: Source, where: str | None = None) -> Message:
     """A ciphertext file, verified. Raises ArtifactError, FileError."""
-    container = unpack(source, ("ciphertext",))
+    container = unpack(source, ("ciphertext",), where=where)
     meta = container.meta
     direction = next((d for d in DIRECTIONS if d == meta.text("direction")), None)
     if direction is None:

@@ -14,7 +14,9 @@ from ..container import KINDS, Outline, outline, unpack
 from ..fields import Json
 from ..model import ClientModel, ServerModel
 from ..params import MAX_LOG_QP_128, CkksParams
+from ..personal_files import index_facts, read_index, read_pending, version_facts
 from ..server_bundle import load_server
+from ..state_update import read_update, update_facts
 from ..wire import read_evaluation_keys, read_message, read_secret_key
 from .options import AsJson, Force
 
@@ -76,6 +78,15 @@ def _facts(file: Path, head: Outline) -> Json:
         case "evaluation-keys":
             keys = read_evaluation_keys(file)
             return keys.binding.to_json() | {"rotations": len(keys.rotations)}
+        case "state-update":
+            return update_facts(read_update(file))
+        case "personal":
+            return index_facts(read_index(file))
+        case "personal-step":
+            pending = read_pending(file)
+            return {"step": pending.step, "base": pending.base, "answer": len(pending.answer)}
+        case "personal-state":
+            return version_facts(file)
         case _:
             message = read_message(file)
             return message.binding.to_json() | {

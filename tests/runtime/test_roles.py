@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from eer.runtime.wire import (
     read_message,
     read_secret_key,
 )
+from tests.runtime.role_types import types_within
 
 if TYPE_CHECKING:
     from .conftest import Sample
@@ -287,19 +287,6 @@ def test_damage_in_the_header_region_is_refused(setup: Setup, share: float, bit:
         changed[int(share * 900)] ^= 1 << bit
         with pytest.raises(ArtifactError):
             read(bytes(changed))
-
-
-def types_within(annotation: Any, seen: set[Any]) -> set[Any]:
-    """Every class reachable through annotations, dataclass fields and type arguments."""
-    for argument in typing.get_args(annotation):
-        types_within(argument, seen)
-    if not isinstance(annotation, type) or annotation in seen:
-        return seen
-    seen.add(annotation)
-    if dataclasses.is_dataclass(annotation):
-        for hint in typing.get_type_hints(annotation).values():
-            types_within(hint, seen)
-    return seen
 
 
 def test_server_types_cannot_hold_a_secret_key(setup: Setup) -> None:
