@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .fields import Json
+from .errors import UsageError
 from .model import OutputSpec
 from .program import Vector
+from .release import DIGITS, MAX_DIGITS, Arrays, Release, ReleasePolicy, check_policy, rounded
 
 Classes = NDArray[np.int64]
 
@@ -23,7 +24,10 @@ class Prediction:
     its axis and is int64). Where an output is a choice between classes, `classes[name]` holds
     their numbers, `labels[name]` their names (or numbers as text), and `probabilities[name]` the
     probabilities: the model's own where it ends in softmax, log-softmax or sigmoid, else the
-    softmax of its scores, which is what they mean to a model trained with cross entropy.
+    softmax of its scores, which is what they mean to a model trained with cross entropy. `states`
+    names outputs that are the next state of a personal model; no policy releases them.
+
+    All this is for the client's own eyes. What is sent on goes through `release`.
     """
 
     windows: int
@@ -32,15 +36,59 @@ class Prediction:
     classes: Mapping[str, Classes] = field(default_factory=dict)
     labels: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
-    def to_json(self) -> Json:
-        """The same as plain lists."""
-        return {
-            "windows": self.windows,
-            "outputs": {name: v.tolist() for name, v in self.outputs.items()},
-            "probabilities": {name: v.tolist() for name, v in self.probabilities.items()},
-            "classes": {name: v.tolist() for name, v in self.classes.items()},
-            "labels": {name: v.tolist() for name, v in self.labels.items()},
+    states: frozenset[str] = frozenset()
+
+    def release(
+        self,
+        policy: ReleasePolicy = "labels",
+        *,
+        digits: int | None = None,
+        accept_key_risk: bool = False,
+    ) -> Release:
+        """What may leave the client.
+
+        "labels": the classes that were chosen, and their names. "rounded": those, and
+        probabilities (or, where there are no classes, the values) with `digits` decimal places.
+        "raw": everything as it was decrypted, which together with the ciphertexts can give away
+        the secret key (see `runtime/release.py`), so that it has to be asked for with
+        `accept_key_risk=True`. Raises UsageError.
+        """
+        check_policy(policy)
+        if digits is not None and (policy != "rounded" or not 0 <= digits <= MAX_DIGITS):
+            raise UsageError(
+                f"digits is {digits} for the release policy '{policy}'",
+                hint=f"give 0 to {MAX_DIGITS} digits, for rounded values only",
+            )
+        open_names = [n for n in self.outputs if n not in self.states]
+        choices: dict[str, Arrays] = {
+            "labels": {n: self.labels[n] for n in open_names if n in self.labels},
+            "classes": {n: self.classes[n] for n in open_names if n in self.classes},
         }
+        if policy == "labels":
+            if not choices["classes"]:
+                raise UsageError(
+                    "no output is a choice between classes, so there are no labels to release",
+                    hint="release rounded values",
+                )
+            return Release(policy, self.windows, choices)
+        if policy == "rounded":
+            places = DIGITS if digits is None else digits
+            shares = {n: rounded(self.probabilities[n], places) for n in choices["classes"]}
+            values = {n: rounded(self.outputs[n], places) for n in open_names if n not in shares}
+            content: dict[str, Arrays] = {**choices, "probabilities": shares, "outputs": values}
+            return Release(policy, self.windows, content)
+        if not accept_key_risk:
+            raise UsageError(
+                "raw values were to be released: together with the ciphertexts they can give away "
+                "the secret key (ia.cr/2020/1533)",
+                hint="release labels or rounded values; if whoever gets them never sees a "
+                "ciphertext, say accept_key_risk=True",
+            )
+        everything: dict[str, Arrays] = {
+            "outputs": {n: self.outputs[n] for n in open_names},
+            "probabilities": {n: self.probabilities[n] for n in choices["classes"]},
+        }
+        return Release(policy, self.windows, {**everything, **choices})
 
 
 def softmax(scores: Vector, axis: int) -> Vector:
@@ -78,7 +126,8 @@ def decode(scores: Mapping[str, Vector], specs: tuple[OutputSpec, ...], windows:
             probabilities[spec.name] = softmax(raw, axis)
             classes[spec.name] = _largest(raw, axis)
     labels = {s.name: _names(classes[s.name], s) for s in specs if s.name in classes}
-    return Prediction(windows, outputs, probabilities, classes, labels)
+    states = frozenset(s.name for s in specs if s.state)
+    return Prediction(windows, outputs, probabilities, classes, labels, states)
 
 
 def _post(raw: Vector, spec: OutputSpec, axis: int) -> Vector | Classes:

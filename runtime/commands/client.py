@@ -13,12 +13,13 @@ import typer
 from ..arrays import read_arrays
 from ..client import Client
 from ..client_bundle import load_client
-from ..console import answer, human_size, progress
+from ..console import answer, human_size, progress, warn
 from ..decode import Prediction
 from ..errors import DataError, FileError, UsageError
 from ..files import NewFile, make_folder, write_files
 from ..inputs import RangeCheck
 from ..model import OutputSpec
+from ..release import Release, check_policy
 from .options import AsJson, EngineName, Force, listed, numbered, open_announced
 
 ClientFile = Annotated[
@@ -160,18 +161,37 @@ def decrypt(
         list[Path], typer.Argument(help="Answers of the server.", show_default=False)
     ],
     key: KeyFile,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--release",
+            help="What to show: labels; rounded probabilities or values; or raw, everything as "
+            "decrypted.  [default: labels, or rounded where the model has no classes]",
+            show_default=False,
+        ),
+    ] = None,
+    digits: Annotated[
+        int | None,
+        typer.Option(help="Decimal places of rounded values.", show_default=False),
+    ] = None,
     engine: EngineName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decrypt the server's answers to labels and probabilities.
+    """Decrypt the server's answers to labels.
 
-    Where the model has no classes, the values themselves are shown.
+    Raw values must never reach the server or anyone else who sees the ciphertexts: together they
+    can give away the secret key. Labels may be sent on.
     """
+    chosen = None if policy is None else check_policy(policy)
     loaded = load_client(model)
     client = Client(loaded, open_announced(loaded.params, engine), secret_key=key)
-    predictions = [client.decrypt(path) for path in messages]
-    whole = _joined(predictions)
-    answer(_table(whole, loaded.outputs), whole.to_json(), as_json)
+    whole = _joined([client.decrypt(path) for path in messages])
+    if chosen is None:
+        chosen = "rounded" if digits is not None or not whole.classes else "labels"
+    if chosen == "raw":
+        warn("raw values can give away the secret key to whoever has the ciphertexts: keep them")
+    release = whole.release(chosen, digits=digits, accept_key_risk=chosen == "raw")
+    answer(_table(release, loaded.outputs), release.to_json(), as_json)
 
 
 def _range_check(text: str) -> RangeCheck:
@@ -212,28 +232,33 @@ def _joined(predictions: list[Prediction]) -> Prediction:
         },
         classes={n: np.concatenate([p.classes[n] for p in predictions]) for n in first.classes},
         labels={n: np.concatenate([p.labels[n] for p in predictions]) for n in first.labels},
+        states=first.states,
     )
 
 
-def _table(prediction: Prediction, specs: tuple[OutputSpec, ...]) -> str:
+def _table(release: Release, specs: tuple[OutputSpec, ...]) -> str:
+    shown = [s for s in specs if any(s.name in arrays for arrays in release.content.values())]
     lines: list[str] = []
-    for window in range(prediction.windows):
-        for spec in specs:
-            name = f" {spec.name}" if len(specs) > 1 else ""
-            lines.append(f"window {window}{name}: {_describe(prediction, spec, window)}")
+    for window in range(release.windows):
+        for spec in shown:
+            name = f" {spec.name}" if len(shown) > 1 else ""
+            lines.append(f"window {window}{name}: {_describe(release, spec, window)}")
     return "\n".join(lines)
 
 
-def _describe(prediction: Prediction, spec: OutputSpec, window: int) -> str:
-    values = prediction.outputs[spec.name][window]
-    if spec.name not in prediction.labels:
-        return np.array2string(values, precision=4, threshold=20)
-    labels = prediction.labels[spec.name][window]
-    probabilities = prediction.probabilities[spec.name][window]
-    if labels.ndim == 0 and probabilities.ndim == 1:
-        names = [
-            spec.labels[i] if i < len(spec.labels) else str(i) for i in range(len(probabilities))
-        ]
-        shares = ", ".join(f"{n} {p:.4f}" for n, p in zip(names, probabilities, strict=True))
-        return f"{labels} ({shares})"
-    return f"{np.array2string(labels)} {np.array2string(probabilities, precision=4, threshold=20)}"
+def _describe(release: Release, spec: OutputSpec, window: int) -> str:
+    def held(kind: str) -> Any:
+        arrays = release.content.get(kind, {})
+        return arrays[spec.name][window] if spec.name in arrays else None
+
+    labels, shares = held("labels"), held("probabilities")
+    if labels is None:
+        return np.array2string(held("outputs"), precision=4, threshold=20)
+    text = str(labels) if labels.ndim == 0 else np.array2string(labels)
+    if shares is None:
+        return text
+    if labels.ndim == 0 and shares.ndim == 1:
+        names = [spec.labels[i] if i < len(spec.labels) else str(i) for i in range(len(shares))]
+        listing = ", ".join(f"{n} {p:.4g}" for n, p in zip(names, shares, strict=True))
+        return f"{text} ({listing})"
+    return f"{text} {np.array2string(shares, precision=4, threshold=20)}"

@@ -127,7 +127,8 @@ def test_commands_run_where_only_the_wheel_is(installed: Path, tmp_path: Path) -
         [installed / "eer", "run", "tiny.eer", "q.ct", "--keys", "evaluation.key", "-o", "a.ct"],
         tmp_path,
     )
-    answer = run([installed / "eer", "decrypt", "tiny.eer", "a.ct", *common, "--json"], tmp_path)
+    shown = ["--json", "--release", "raw"]
+    answer = run([installed / "eer", "decrypt", "tiny.eer", "a.ct", *common, *shown], tmp_path)
     x = windows[:1] @ WEIGHTS
     decrypted = np.array(json.loads(answer)["outputs"]["y"])
     assert np.abs(decrypted - x * x).max() < 1e-2 * np.abs(x * x).max()

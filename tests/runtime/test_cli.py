@@ -59,7 +59,7 @@ def test_across_two_machines(
     (there / "result.ct").rename(here / "result.ct")
     arguments = ("decrypt", "client.eer", "--key", "secret.key", "result.ct")
     text = shell(*arguments, cwd=here).stdout
-    found = json.loads(shell(*arguments, "--json", cwd=here).stdout)
+    found = json.loads(shell(*arguments, "--json", "--release", "raw", cwd=here).stdout)
     expected = sample.reference(windows)
     np.testing.assert_allclose(found["outputs"]["scores"], expected, atol=TOLERANCE)
     labels = [("calm", "tense")[i] for i in expected.argmax(axis=1)]
@@ -99,7 +99,7 @@ def test_many_windows_go_to_several_files(
     assert messages == ["w.001.ct", "w.002.ct", "w.003.ct"]
     eer("run", model_file, "--keys", keys, *messages, "-o", "out")
     answers = sorted(Path("out").iterdir())
-    found = eer.json("decrypt", model_file, "--key", key, *answers)
+    found = eer.json("decrypt", model_file, "--key", key, "--release", "raw", *answers)
     assert found["windows"] == 1030
     np.testing.assert_allclose(
         found["outputs"]["scores"],
@@ -123,7 +123,7 @@ def test_rows(
     arguments = ("--key", key, "--input", folder / "data.npy", "--rows", rows)
     eer("encrypt", model_file, *arguments)
     eer("run", model_file, "--keys", folder / "evaluation.key", "windows.ct")
-    found = eer.json("decrypt", model_file, "--key", key, "result.ct")
+    found = eer.json("decrypt", model_file, "--key", key, "result.ct", "--release", "raw")
     np.testing.assert_allclose(
         found["outputs"]["scores"], sample.reference(windows[expected]), atol=TOLERANCE
     )
@@ -137,7 +137,8 @@ def test_the_other_engine_announces_that_it_encrypts_nothing(
     data = ("--input", folder / "data.npy", "--engine", "clear")
     eer("encrypt", model_file, "--key", "secret.key", *data)
     eer("run", model_file, "--keys", "evaluation.key", "windows.ct", "--engine", "clear")
-    found = eer.json("decrypt", model_file, "--key", "secret.key", "result.ct", "--engine", "clear")
+    asked = ("--engine", "clear", "--release", "raw")
+    found = eer.json("decrypt", model_file, "--key", "secret.key", "result.ct", *asked)
     np.testing.assert_allclose(found["outputs"]["scores"], sample.reference(windows), rtol=1e-9)
     error = eer.json("decrypt", model_file, "--key", "secret.key", "result.ct", code=5)
     assert error["code"] == "key-mismatch"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -104,11 +103,3 @@ def test_values_without_labels_stay_values() -> None:
 def test_more_classes_than_labels() -> None:
     p = decode({"y": SCORES}, (spec("softmax", labels=("a", "b")),), 2)
     assert p.labels["y"].tolist() == ["b", "2"]
-
-
-def test_json() -> None:
-    p = decode({"y": SCORES}, (spec("softmax", labels=("a", "b", "c")),), 2)
-    back = json.loads(json.dumps(p.to_json(), allow_nan=False))
-    assert back["windows"] == 2
-    assert back["labels"] == {"y": ["b", "c"]}
-    np.testing.assert_array_equal(back["probabilities"]["y"], p.probabilities["y"])
