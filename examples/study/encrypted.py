@@ -58,8 +58,9 @@ class Answers:
 
     polynomial: Signal
     encrypted: Signal
-    latency: Latency
-    sizes: Sizes
+    latency: Latency | None
+    sizes: Sizes | None
+    """Both of one window alone; None where no window was timed alone."""
     batch: int
     """Windows side by side in one ciphertext: as asked for, or fewer where fewer fit."""
     windows_per_second: float
@@ -78,12 +79,14 @@ def ask_encrypted(
 ) -> Answers:
     """Compile the network and answer every one of `windows` [w, ...] under encryption.
 
-    It is compiled twice: for one window alone, the case whose latency counts, on which `timed`
-    windows are timed; and for up to `batch` windows side by side, which answers all of them.
-    `calibration` are training windows.
+    It is compiled for up to `batch` windows side by side, which answers all of them; and, with
+    `timed` above 0, for one window alone as well, the case whose latency counts, on which so many
+    windows are timed. `calibration` are training windows.
     """
-    alone = compile_model(onnx, calibration, _options(labels, engine, 1))
-    latency, sizes = _time(alone, windows[:timed])
+    latency, sizes = None, None
+    if timed:
+        alone = compile_model(onnx, calibration, _options(labels, engine, 1))
+        latency, sizes = _time(alone, windows[:timed])
     together = _side_by_side(onnx, calibration, labels, engine, batch)
     client, server, _ = _roles(together)
     start = perf_counter()

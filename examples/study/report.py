@@ -9,6 +9,7 @@ from statistics import median
 
 from rich.table import Table
 
+from .encrypted import Latency, Sizes
 from .folds import FoldResult, Protocol, Scores, score
 from .windows import Windows
 
@@ -50,9 +51,9 @@ def table(windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...]) -
 def summary(protocol: Protocol, folds: tuple[FoldResult, ...]) -> str:
     """One line on parameters and sizes; empty where nothing was encrypted."""
     answers = [fold.answers for fold in folds if fold.answers is not None]
-    if not answers:
+    sizes = _sizes(folds)
+    if sizes is None:
         return ""
-    sizes = answers[0].sizes
     rate = median(answer.windows_per_second for answer in answers)
     return (
         f"{sizes.engine}: ring 2^{sizes.ring_dimension.bit_length() - 1}, {sizes.levels} levels, "
@@ -77,10 +78,10 @@ def write_json(
         "folds": [
             {"subject": fold.subject}
             | asdict(score((fold,), count))
-            | {"latency_ms": None if fold.answers is None else asdict(fold.answers.latency)}
+            | {"latency_ms": _stages(fold)}
             for fold in folds
         ],
-        "sizes": next((f.answers.sizes.to_json() for f in folds if f.answers), None),
+        "sizes": None if (sizes := _sizes(folds)) is None else sizes.to_json(),
         "windows_per_second": median(f.answers.windows_per_second for f in folds if f.answers)
         if any(f.answers for f in folds)
         else None,
@@ -126,7 +127,54 @@ def _cells(scores: Scores, latency: float | None) -> list[str]:
     return cells if latency is None else [*cells, f"{latency:.0f}"]
 
 
+def _latencies(folds: tuple[FoldResult, ...]) -> list[Latency]:
+    return [f.answers.latency for f in folds if f.answers and f.answers.latency]
+
+
 def _latency(folds: tuple[FoldResult, ...]) -> float | None:
-    """Milliseconds from a window to its answer: the median over the folds."""
-    totals = [fold.answers.latency.total for fold in folds if fold.answers is not None]
+    """Milliseconds from a window to its answer: the median over the folds that were timed."""
+    totals = [latency.total for latency in _latencies(folds)]
     return median(totals) if totals else None
+
+
+def _stages(fold: FoldResult) -> dict[str, float] | None:
+    return next((asdict(latency) for latency in _latencies((fold,))), None)
+
+
+def _sizes(folds: tuple[FoldResult, ...]) -> Sizes | None:
+    return next((f.answers.sizes for f in folds if f.answers and f.answers.sizes), None)
+
+
+def markdown(
+    windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...], command: str
+) -> str:
+    """The figures of an encrypted run for a README: pooled, by subject, and the command."""
+    count = len(protocol.task.labels)
+    head = "| subject | windows | plaintext | polynomial | encrypted | agreement | macro-F1 |"
+    rule = "|---" * 7 + "|"
+    scored = [("**pooled**", score(folds, count))]
+    scored += [(fold.subject, score((fold,), count)) for fold in folds]
+    rows = []
+    for name, found in scored:
+        figures = (found.plaintext, found.polynomial, found.encrypted, found.agreement)
+        cells = [f"{figure:.4f}" for figure in (*figures, found.encrypted_f1) if figure is not None]
+        rows.append(f"| {name} | {found.windows} | {' | '.join(cells)} |")
+    latency = _latency(folds)
+    timed = "" if latency is None else f" One window alone: {latency:.0f} ms, encryption included."
+    return "\n".join(
+        (
+            f"{title(windows, protocol)}.{timed} {summary(protocol, folds)}.",
+            "",
+            "```sh",
+            command,
+            "```",
+            "",
+            *(head, rule, rows[0]),
+            "",
+            "<details><summary>By subject</summary>",
+            "",
+            *(head, rule, *rows[1:]),
+            "",
+            "</details>",
+        )
+    )

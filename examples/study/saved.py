@@ -36,8 +36,8 @@ def save_fold(folder: Path, fold: FoldResult, mark: str) -> None:
     if fold.answers is not None:
         answers = fold.answers
         facts |= {
-            "latency": asdict(answers.latency),
-            "sizes": asdict(answers.sizes),
+            "latency": None if answers.latency is None else asdict(answers.latency),
+            "sizes": None if answers.sizes is None else asdict(answers.sizes),
             "batch": answers.batch,
             "windows_per_second": answers.windows_per_second,
         }
@@ -65,8 +65,8 @@ def saved_fold(folder: Path, subject: str, mark: str) -> FoldResult | None:
             answers = Answers(
                 polynomial=arrays["polynomial"],
                 encrypted=arrays["encrypted"],
-                latency=Latency(**facts["latency"]),
-                sizes=Sizes(**facts["sizes"]),
+                latency=None if facts["latency"] is None else Latency(**facts["latency"]),
+                sizes=None if facts["sizes"] is None else Sizes(**facts["sizes"]),
                 batch=facts["batch"],
                 windows_per_second=facts["windows_per_second"],
             )

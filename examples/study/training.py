@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eer.runtime.errors import UsageError
+
+from .ensemble import merged
 from .models import FeatureMlp, Square, WindowCnn
 from .windows import Codes, Signal
 
@@ -30,10 +33,20 @@ class Recipe:
     """Share of the target that is spread over all classes."""
     range_penalty: float = 1e-3
     """Weight of what a square's argument exceeds `RANGE` by: values that escape cost precision."""
+    members: int = 1
+    """Networks trained apart, from seeds of their own, and merged into one (see ensemble.py)."""
 
-    def build(self, inputs: int, classes: int) -> nn.Module:
+    def __post_init__(self) -> None:
+        if self.members > 1 and len(self.hidden) != 1:
+            raise UsageError(
+                f"networks of {len(self.hidden)} hidden layers are not merged",
+                hint="give members=1, or one hidden layer",
+            )
+
+    def build(self, inputs: int, classes: int, *, members: int = 1) -> nn.Module:
+        """The untrained network of so many members."""
         kind = {"mlp": FeatureMlp, "cnn": WindowCnn}[self.model]
-        return kind(inputs, classes, self.hidden, self.dropout)
+        return kind(inputs, classes, [size * members for size in self.hidden], self.dropout)
 
 
 RANGE = 4.0
@@ -47,8 +60,13 @@ def train(recipe: Recipe, values: Signal, classes: Codes, count: int, seed: int)
     the learning rate rises and falls once (one cycle).
     """
     with _one_thread(), torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return _train(recipe, values, classes, count)
+        found = []
+        for member in range(recipe.members):
+            torch.manual_seed(seed * recipe.members + member)
+            found.append(_train(recipe, values, classes, count))
+        if recipe.members == 1:
+            return found[0]
+        return merged(found, recipe.build(values.shape[1], count, members=recipe.members))
 
 
 def _train(recipe: Recipe, values: Signal, classes: Codes, count: int) -> nn.Module:

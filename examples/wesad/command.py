@@ -13,7 +13,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from eer.runtime.errors import EerError, FileError, UsageError
 from examples.study.folds import FoldResult, Protocol, run_fold
-from examples.study.report import SYNTHETIC, summary, table, title, write_json, write_plot
+from examples.study.readme import put_block
+from examples.study.report import SYNTHETIC, markdown, summary, table, title, write_json, write_plot
 from examples.study.saved import fingerprint, save_fold, saved_fold
 from examples.study.windows import Windows
 
@@ -23,6 +24,7 @@ from .recipes import recipe_for
 from .windows import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+README = Path(__file__).with_name("README.md")
 QUICK_FOLDS, QUICK_WINDOWS = 2, 32
 
 
@@ -54,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add("--batch", type=int, default=16, help="windows side by side in one ciphertext")
     add("--resume", action="store_true", help="keep the folds that an earlier run left in --out")
     add("--quick", action="store_true", help="two folds, few windows")
+    add("--readme", action="store_true", help="put the figures into this example's README.md")
     add("--seed", type=int, default=0)
     add("--out", type=Path, default=Path("out/wesad"), help="folder for figures and models")
     return command
@@ -119,8 +122,22 @@ def _run(given: argparse.Namespace, console: Console) -> None:
         console.print(summary(protocol, folds), highlight=False)
     command = " ".join(["python -m examples.wesad", *(sys.argv[1:])])
     write_json(given.out / "results.json", windows, protocol, folds, command)
+    if given.readme:
+        _renew_readme(kind, windows, protocol, folds, command)
     write_plot(given.out / "accuracy.png", windows, protocol, folds)
     console.print(f"Figures and models are in {given.out}", highlight=False)
+
+
+def _renew_readme(
+    kind: str, windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...], command: str
+) -> None:
+    if windows.synthetic or protocol.engine is None or len(folds) < len(windows.subjects):
+        raise UsageError(
+            "the README's figures are of real data, of every subject, and encrypted",
+            hint="leave out --readme, or --synthetic, --quick, --folds and --engine none",
+        )
+    name = f"general {protocol.recipe.model} {kind} {len(protocol.task.labels)}"
+    put_block(README, name, markdown(windows, protocol, folds, command))
 
 
 def _folds(

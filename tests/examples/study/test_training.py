@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from eer.compiler.frontend import export_torch
+from eer.runtime.errors import UsageError
 from examples.study.models import Square
 from examples.study.training import RANGE, Recipe, scores, train
 from examples.study.windows import Codes, Signal
@@ -23,6 +24,8 @@ RECIPES = {
     "deep": Recipe(hidden=(16, 8), epochs=25, batch=25),
     "cnn": Recipe("cnn", hidden=(8, 8), epochs=5, batch=25),
 }
+
+CNN = Recipe("cnn", hidden=(6,), epochs=2, batch=25)
 
 
 def problem(recipe: Recipe, *, linear: bool = True) -> tuple[Signal, Codes]:
@@ -102,3 +105,20 @@ def test_a_trained_model_carries_no_hooks() -> None:
     values, classes = problem(RECIPES["mlp"])
     model = train(RECIPES["mlp"], values, classes, 2, seed=0)
     assert not any(part._forward_pre_hooks for part in model.modules())
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_merged_members_answer_with_the_mean_of_their_scores(name: str) -> None:
+    recipe = {"mlp": Recipe(hidden=(6,), epochs=3, batch=25), "cnn": CNN}[name]
+    values, classes = problem(recipe)
+    # Members of one recipe have the seeds that three trainings in a row would have.
+    apart = [train(recipe, values, classes, 2, seed) for seed in (3, 4, 5)]
+    whole = train(replace(recipe, members=3), values, classes, 2, seed=1)
+    mean = np.mean([scores(model, values) for model in apart], axis=0)
+    np.testing.assert_allclose(scores(whole, values), mean, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(scores(apart[0], values), mean, atol=1e-3)
+
+
+def test_deep_networks_are_not_merged() -> None:
+    with pytest.raises(UsageError, match="2 hidden layers"):
+        Recipe(hidden=(8, 8), members=2)

@@ -53,7 +53,9 @@ def test_a_fold_answers_encrypted_what_it_answers_in_the_clear(
     # Noise is there, and is small.
     error = np.abs(answers.encrypted - answers.polynomial).max()
     assert 0 < error < 1e-2
+    assert answers.sizes is not None
     assert answers.sizes.security_bits >= 128
+    assert answers.latency is not None
     assert answers.latency.run > 0
     assert (tmp_path / "S10.onnx").exists()
 
@@ -114,6 +116,20 @@ def test_a_batch_that_does_not_fit_is_made_smaller(
     assert asked == [1, 8, 4, 2]
     assert fold.answers is not None
     assert fold.answers.batch == 2
+
+
+def test_only_the_first_folds_are_timed(archive: Path, tmp_path: Path) -> None:
+    windows = load_windows(archive, "wrist")
+    protocol = Protocol(TASKS[2], SMALL, "subject", batch=8, timed=1, timed_folds=1, limit=4)
+    timed, untimed = (
+        fold.answers
+        for fold in (run_fold(windows, subject, protocol, tmp_path) for subject in windows.subjects)
+    )
+    assert timed is not None
+    assert untimed is not None
+    assert timed.latency is not None
+    assert (untimed.latency, untimed.sizes) == (None, None)
+    assert len(untimed.encrypted) == 4
 
 
 def test_scores_count_class_flips() -> None:
