@@ -1,0 +1,168 @@
+"""From a general network to a personal head: what a server prepares, and the steps in the clear.
+
+The steps in the clear are the reference for the encrypted ones: the same module, in double
+precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..windows import Codes, Mask, Signal
+from .head import HeadStep, PersonalScores, SemiStep, Trunk, centred
+from .split import Split
+
+Arrays = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """How a personal head is learned."""
+
+    steps: int = 4
+    rate: float = 2.0
+    """Size of a step; 1 would correct windows that have nothing in common at once."""
+    spread: float = 20.0
+    """Distance between the scores of the right class and of another that learning aims at."""
+    damping: float = 0.01
+    """Added to the covariance, as a share of its mean diagonal, before it is inverted."""
+    rows: int = 48
+    """Windows in a step; fewer are filled up, of more a sample is taken."""
+    share: float = 0.2
+    """Part of each condition, its first, that is learned from."""
+    few: int | None = None
+    """Windows of each condition that keep their labels; None: all of the share, and no others."""
+    trust: float = 1.0
+    """Importance of all windows without labels together, against that of those with labels."""
+    temperature: float = 2.0
+    """What scores are divided by before the softmax that the sharpening cubic stands for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """What the server has before the first step: modules in double precision."""
+
+    scores: PersonalScores
+    """With the general head, its scores centred and divided by the spread."""
+    step: HeadStep
+
+    @property
+    def state(self) -> tuple[Tensor, Tensor]:
+        """The head to start from: weight [k, m] and bias [k]."""
+        head = self.scores.head
+        return head.weight.detach(), head.bias.detach()
+
+
+def prepare(model: nn.Module, training: Signal, settings: Adaptation) -> Start:
+    """Cut a trained network before its last layer and make the step that fits it.
+
+    `training` are the windows of the training subjects [w, ...]: their covariance tells which
+    directions of the trunk's values vary anyway, and their scores where the cubic has to fit.
+    """
+    layers = deepcopy(model.get_submodule("layers")).double().eval()
+    assert isinstance(layers, nn.Sequential)
+    last = layers[-1]
+    assert isinstance(last, nn.Linear)
+    trunk = Trunk(layers[:-1], torch.zeros(last.in_features, dtype=torch.float64))
+    with torch.no_grad():
+        values = trunk(torch.as_tensor(training, dtype=torch.float64))
+        trunk.mean.copy_(values.mean(dim=0))
+        values = values - trunk.mean
+        head = centred(last)
+        head.bias.add_(head.weight @ trunk.mean)
+        for part in head.parameters():
+            part.div_(settings.spread)
+        inverse, length = _whitening(values, settings.damping)
+        rate = settings.rate / length
+        scores = PersonalScores(trunk, head).eval()
+        if settings.few is None:
+            return Start(scores, HeadStep(rate * inverse, rate).eval())
+        cubic = _sharpening(head(values), settings.temperature / settings.spread)
+        classes = last.out_features
+        confidence = classes / (classes - 1)
+        step = SemiStep(rate * inverse, rate, deepcopy(head), cubic, confidence)
+    return Start(scores, step.eval())
+
+
+def lesson(
+    values: Signal, classes: Codes, chosen: Split, count: int, settings: Adaptation
+) -> Arrays:
+    """One user's inputs of the step, by name: what the client encrypts.
+
+    `values` [w, m] are what the trunk makes of the user's windows, `classes` [w] their classes,
+    `count` is the number of classes.
+    Labelled windows have the importance 1 together, or share it with those without labels.
+    """
+    labelled = _sample(chosen.labelled, settings.rows)
+    unlabelled = np.zeros(0, dtype=np.int64)
+    if settings.few is not None:
+        unlabelled = _sample(chosen.unlabelled, settings.rows - len(labelled))
+    rows = np.concatenate([labelled, unlabelled])
+    total = 1.0 if settings.few is None else 1.0 + settings.trust
+    targets, importance, doubt = (np.zeros((settings.rows, n)) for n in (count, 1, 1))
+    targets[: len(labelled)] = np.eye(count)[classes[labelled]] - 1 / count
+    importance[: len(labelled)] = 1 / len(labelled) / total
+    # Windows of no importance fill up: the first one again, for it lies in the calibrated range.
+    filled = np.concatenate([rows, np.repeat(rows[:1], settings.rows - len(rows))])
+    inputs = {"values": values[filled], "targets": targets, "importance": importance}
+    if settings.few is not None:
+        if len(unlabelled):
+            doubt[len(labelled) : len(rows)] = settings.trust / len(unlabelled) / total
+        inputs["doubt"] = doubt
+    return inputs
+
+
+def trunk_values(start: Start, windows: Signal) -> Signal:
+    """The trunk's values [w, m] of windows [w, ...], in the clear."""
+    with torch.no_grad():
+        values: Tensor = start.scores.trunk(torch.as_tensor(windows, dtype=torch.float64))
+    return np.asarray(values.numpy())
+
+
+def learn(start: Start, inputs: Arrays, steps: int) -> list[tuple[Tensor, Tensor]]:
+    """The head before the first step and after each, in the clear."""
+    given = [torch.as_tensor(array, dtype=torch.float64) for array in inputs.values()]
+    heads = [start.state]
+    with torch.no_grad():
+        for _ in range(steps):
+            heads.append(start.step(*heads[-1], *given))
+    return heads
+
+
+def head_scores(head: tuple[Tensor, Tensor], values: Signal) -> Signal:
+    """Scores [w, k] by a head, of the trunk's values [w, m]."""
+    weight, bias = (part.numpy() for part in head)
+    return np.asarray(values @ weight.T + bias)
+
+
+def _whitening(values: Tensor, damping: float) -> tuple[Tensor, float]:
+    """The inverse covariance [m, m] of centred `values`, damped, and 1 + the mean of v^T P v."""
+    covariance = values.T @ values / len(values)
+    damped = covariance + damping * covariance.diagonal().mean() * torch.eye(len(covariance))
+    inverse = torch.linalg.inv(damped)
+    return inverse, 1.0 + float((inverse * covariance).sum())
+
+
+def _sharpening(scores: Tensor, temperature: float) -> Tensor:
+    """Coefficients of u, u^2 and u^3: least squares over what the training windows show, to
+    softmax(u / temperature) - 1 / k."""
+    wanted = torch.softmax(scores / temperature, dim=1) - 1 / scores.shape[1]
+    u = scores - scores.mean(dim=1, keepdim=True)
+    powers = torch.stack([u.flatten() ** n for n in (1, 2, 3)], dim=1)
+    found: Tensor = torch.linalg.lstsq(powers, wanted.flatten()[:, None]).solution
+    return found[:, 0]
+
+
+def _sample(mask: Mask, most: int) -> NDArray[np.int64]:
+    """Rows of the mask, evenly spread where there are more than `most`."""
+    rows = np.flatnonzero(mask)
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
