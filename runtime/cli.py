@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import typer
 
-from .commands import client, look, server
+from .commands import client, look, personal, refresh, server
 from .console import EPILOG, run_app
 from .errors import EngineError
 
@@ -24,6 +24,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "encrypt": client.encrypt,
     "run": server.run,
     "decrypt": client.decrypt,
+    "refresh": refresh.refresh,
     "split": look.split,
     "inspect": look.inspect,
 }
@@ -56,8 +57,9 @@ def build_app(called: str | None = None) -> typer.Typer:
     app.callback()(_root)
     for name, command in _COMMANDS.items():
         app.command(name)(command)
+    app.add_typer(personal.app, name="personal")
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
-        if point.name not in _COMMANDS:
+        if point.name not in (*_COMMANDS, "personal"):
             _attach(app, point, called)
     return app
 

@@ -120,7 +120,7 @@ def encrypt(
     As many windows as fit share one ciphertext; more go to several files: windows.001.ct,
     windows.002.ct, ...
     """
-    check = _range_check(range_check)
+    check = range_policy(range_check)
     loaded = load_client(model)
     client = Client(
         loaded, open_announced(loaded.params, engine), secret_key=key, range_check=check
@@ -194,7 +194,8 @@ def decrypt(
     answer(_table(release, loaded.outputs), release.to_json(), as_json)
 
 
-def _range_check(text: str) -> RangeCheck:
+def range_policy(text: str) -> RangeCheck:
+    """The value of --range-check. Raises UsageError."""
     match text:
         case "error" | "warn" | "off":
             return text

@@ -53,7 +53,7 @@ def run(
 
     The server can read neither the windows nor its own answer.
     """
-    paths = _answer_paths(messages, out)
+    paths = answer_paths(messages, out)
     loaded = load_server(model)
     opened = open_announced(loaded.params, engine)
     if workers == 1:
@@ -107,7 +107,7 @@ def _alone(model: ServerModel, keys: Path, engine: Engine, messages: list[Path])
     answers: list[bytes] = []
     with progress("computing", server.steps * len(messages)) as done:
         for number, path in enumerate(messages):
-            answers.append(server.run(path, _after(number * server.steps, done)))
+            answers.append(server.run(path, after(number * server.steps, done)))
             clock.append(time.perf_counter())
     latency = median(1000 * (b - a) for a, b in pairwise(clock[1:]))
     return _Done(answers, latency, clock[-1] - clock[1], clock[1] - clock[0])
@@ -132,12 +132,13 @@ def _together(
     return _Done(answers, 1000 * seconds * busy / len(messages), seconds, loaded - started)
 
 
-def _after(before: int, done: Callable[[int], None]) -> Callable[[int], None]:
+def after(before: int, done: Callable[[int], None]) -> Callable[[int], None]:
     """Progress of one message, counted over all of them."""
     return lambda step: done(before + step)
 
 
-def _answer_paths(messages: list[Path], out: Path) -> list[Path]:
+def answer_paths(messages: list[Path], out: Path) -> list[Path]:
+    """Where the answer to each message goes. Raises UsageError where two would collide."""
     if len(messages) == 1:
         return [out / messages[0].name if out.is_dir() else out]
     names = [m.name for m in messages]
