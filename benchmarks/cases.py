@@ -1,4 +1,4 @@
-"""What is measured: a network, an activation, and how many windows share a ciphertext."""
+"""What is measured: a network, a variant of it, and how many windows share a ciphertext."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from pathlib import Path
 
 from eer.runtime.errors import UsageError
 
-from .tasks import ACTIVATIONS, TASKS, WINDOWS
+from .tasks import VARIANTS, WINDOWS
 
 ENGINES = ("seal", "desilo")
 
-STANDARD = ("T1/square", "T1/silu", "T2/square", "T2/silu", "T3/square", "T3/silu")
+STANDARD = (
+    "T1/square",
+    "T2/square",
+    "T3/square",
+    "T1/silu",
+    "T2/silu",
+    "T3/silu",
+    "T1/square/128",
+    "wesad/mlp",
+    "wesad/cnn",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +30,7 @@ class Case:
     """One comparison. `onnx` and `data` stand for a model of the user's own in place of a task."""
 
     task: str
-    activation: str
+    variant: str
     batch: int = 1
     onnx: Path | None = None
     data: Path | None = None
@@ -28,7 +38,7 @@ class Case:
     @property
     def name(self) -> str:
         """As on the command line: T1/silu, or T1/square/128 for a batch."""
-        words = [self.task, self.activation] + ([str(self.batch)] if self.batch > 1 else [])
+        words = [self.task, self.variant] + ([str(self.batch)] if self.batch > 1 else [])
         return "/".join(words)
 
     def messages(self, wanted: int) -> int:
@@ -43,14 +53,15 @@ class Case:
 def parse(text: str) -> Case:
     """The case named `text`. Raises UsageError for one that there is not."""
     task, _, rest = text.partition("/")
-    activation, _, batch = rest.partition("/")
-    if task not in TASKS or activation not in ACTIVATIONS or not (batch or "1").isdecimal():
+    variant, _, batch = rest.partition("/")
+    known = variant in VARIANTS.get(task, ())
+    if not known or not (batch or "1").isdecimal() or int(batch or "1") < 1:
+        choices = (f"{name}/{{{','.join(of)}}}" for name, of in VARIANTS.items())
         raise UsageError(
             f"there is no case {text!r}",
-            hint=f"TASK/ACTIVATION or TASK/ACTIVATION/BATCH, with TASK one of {', '.join(TASKS)} "
-            f"and ACTIVATION one of {', '.join(ACTIVATIONS)}",
+            hint=f"one of {' '.join(choices)}, and /BATCH behind it for several in a message",
         )
-    return Case(task, activation, int(batch or "1"))
+    return Case(task, variant, int(batch or "1"))
 
 
 def parse_all(texts: list[str]) -> Iterator[Case]:

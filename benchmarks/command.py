@@ -17,13 +17,12 @@ from . import costs, report
 from .cases import ENGINES, STANDARD, Case, parse_all
 from .machine import describe
 from .peers import environments
-from .peers.catalogue import PEERS
+from .peers.catalogue import PEERS, Peer, Unable
 from .process import Launch
-from .result import Row
 from .session import Conditions, Entry, run_case
 
 HERE = Path(__file__).resolve().parent
-RESULTS, PAGE = HERE / "results.json", HERE / "RESULTS.md"
+RESULTS, PAGE, PLOT = HERE / "results.json", HERE / "RESULTS.md", HERE / "results.png"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,17 +51,23 @@ def _run_arguments(run: argparse.ArgumentParser) -> None:
         "cases",
         nargs="*",
         metavar="CASE",
-        help=f"TASK/ACTIVATION or TASK/ACTIVATION/BATCH (default: {' '.join(STANDARD)})",
+        help=f"TASK/VARIANT or TASK/VARIANT/BATCH (default: {' '.join(STANDARD)})",
     )
     add("--engines", nargs="+", choices=ENGINES, default=["seal"])
     add("--peers", nargs="*", metavar="NAME", help="default: all that are installed and load")
     add("--windows", type=int, default=20, help="inputs of each case; medians are over them")
     add("--memory", type=float, default=12.0, help="GB of address space for each process")
     add("--core", type=int, help="bind all contestants to this CPU (default: the last one)")
-    add("--limit", type=float, default=1800.0, help="seconds for one compilation or message")
+    add("--limit", type=float, default=600.0, help="seconds for one compilation or message")
+    add("--seconds", type=float, default=60.0, help="for the messages to each peer on a case")
     add("--onnx", type=Path, help="a model of your own in place of the cases")
     add("--data", type=Path, help="its .npz file with arrays 'calibration' and 'inputs'")
     add("--out", type=Path, default=Path("out/bench"), help="folder for results.json, plot.png")
+    add(
+        "--resume",
+        action="store_true",
+        help="keep the cases that --out has already, of this day and commit",
+    )
     add("--record", action="store_true", help="merge into benchmarks/RESULTS.md")
 
 
@@ -71,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     known = ("run", "costs", "peers", "render", "-h", "--help")
     given = parser().parse_args(words if words and words[0] in known else ["run", *words])
-    console = Console()
+    # Where nobody watches, as wide as the table.
+    console = Console() if sys.stdout.isatty() else Console(width=220)
     try:
         match given.command:
             case "costs":
@@ -98,10 +104,12 @@ def _run(given: argparse.Namespace, console: Console) -> int:
     machine = describe()
     last = sorted(os.sched_getaffinity(0))[-1] if hasattr(os, "sched_getaffinity") else None
     core = last if given.core is None else given.core
-    conditions = Conditions(given.windows, given.memory, core)
-    out = _folder(given.out)
+    conditions = Conditions(given.windows, given.memory, core, given.seconds)
+    results = _folder(given.out) / "results.json"
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
-    rows: list[Row] = []
+    peers = _peers_of(given)
+    before = report.read_run(results) if given.resume else []
+    rows = [row for row in before if row.machine == machine]
     with console.status("") as status:
 
         def progress(text: str) -> None:
@@ -110,19 +118,24 @@ def _run(given: argparse.Namespace, console: Console) -> int:
                 print(text, flush=True)
 
         for case in cases:
-            entries = _entries(given, case, machine["packages"]["eer"])
+            entries = _entries(given, case, machine["packages"]["eer"], peers)
+            if {e.name for e in entries} <= {r.contestant for r in rows if r.case == case.name}:
+                continue
             found = run_case(case, entries, conditions, progress)
+            rows = [r for r in rows if r.case != case.name]
             rows += [replace(row, machine=machine) for row in found]
             # After every case: a long run that is broken off keeps what it has.
-            report.write_json(out / "results.json", rows, machine, command)
+            report.write_json(results, rows, machine, command)
             if given.record:
                 report.record(RESULTS, PAGE, rows)
     console.print(report.table(rows))
     from .plot import write_plot
 
-    write_plot(out / "plot.png", rows)
-    console.print(f"All figures are in {out / 'results.json'}", highlight=False)
-    return int(any(r.failure is not None and r.contestant.startswith("eer") for r in rows))
+    write_plot(results.with_name("plot.png"), rows)
+    if given.record:
+        write_plot(PLOT, rows)
+    console.print(f"All figures are in {results}", highlight=False)
+    return int(any(r.failure is not None and r.is_ours for r in rows))
 
 
 def _cases(given: argparse.Namespace) -> list[Case]:
@@ -136,39 +149,40 @@ def _cases(given: argparse.Namespace) -> list[Case]:
     return [Case(given.onnx.stem, "onnx", 1, given.onnx, given.data)]
 
 
-def _entries(given: argparse.Namespace, case: Case, version: str) -> list[Entry]:
-    python = Path(sys.executable)
-    entries = [
-        Entry(f"eer/{engine}", version, Launch(python, "benchmarks.ours", given.limit), engine)
-        for engine in given.engines
-    ]
-    if case.onnx is not None:
-        return entries
-    wanted = (
-        environments.usable()
-        if given.peers is None
-        else [environments.find(name) for name in given.peers]
-    )
-    for peer in wanted:
-        parameters = peer.parameters(case)
-        found = environments.version(peer)
-        if found is None:
+def _peers_of(given: argparse.Namespace) -> list[tuple[Peer, str]]:
+    """The peers that take part, each with its version."""
+    if given.onnx is not None:
+        return []
+    if given.peers is None:
+        wanted = environments.usable()
+    else:
+        wanted = [environments.find(name) for name in given.peers]
+    found = [(peer, environments.version(peer)) for peer in wanted]
+    for peer, version in found:
+        if version is None:
             raise UsageError(
                 f"{peer.name} is not installed",
                 hint=f"python -m benchmarks peers install {peer.name}",
             )
-        if parameters is not None:
-            launch = Launch(environments.interpreter(peer), peer.module, given.limit)
-            entries.append(
-                Entry(
-                    peer.name,
-                    found,
-                    launch,
-                    parameters=parameters,
-                    compiles=peer.compiles,
-                    most_windows=peer.most_windows,
-                )
-            )
+    return [(peer, version) for peer, version in found if version is not None]
+
+
+def _entries(
+    given: argparse.Namespace, case: Case, version: str, peers: Sequence[tuple[Peer, str]]
+) -> list[Entry]:
+    ours = Launch(
+        Path(sys.executable), "benchmarks.ours_serve", "benchmarks.ours_compile", given.limit
+    )
+    entries = [Entry(f"eer/{engine}", version, ours, engine) for engine in given.engines]
+    for peer, its_version in peers:
+        found = peer.parameters(case)
+        python = environments.interpreter(peer)
+        launch = Launch(python, peer.serves, peer.compiles, given.limit)
+        entries.append(
+            Entry(peer.name, its_version, launch, unable=found.reason)
+            if isinstance(found, Unable)
+            else Entry(peer.name, its_version, launch, parameters=found)
+        )
     return entries
 
 

@@ -1,8 +1,9 @@
 """What takes part in a benchmark, eer as well as a peer. Needs numpy only.
 
-A contestant is a module with `compile_task(folder)` and `open_task(folder)`, each run in a process
-of its own by `benchmarks.worker`. The folder holds `task.npz` (TaskData), `settings.json`
-(Settings), and what `compile_task` leaves there for `open_task`.
+A contestant is a module with `open_task(folder)`, and where the tool can be split so another one
+with `compile_task(folder)`, each run in a process of its own by `benchmarks.worker`. Both import
+what they need at their head: importing is not part of what is timed. The folder holds TASK_FILE
+(TaskData), SETTINGS_FILE (Settings), and what `compile_task` leaves there for `open_task`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ Json = dict[str, Any]
 
 TASK_FILE = "task.npz"
 SETTINGS_FILE = "settings.json"
+ONNX_FILE = "model.onnx"
+"""Where this is in the folder, it is compiled in place of one of the benchmark's own networks."""
+POLYNOMIAL_FILE = "polynomial.npy"
+"""Scores [windows, classes] of what was compiled, in plain: what encryption alone costs shows."""
 
 
 @dataclass(frozen=True, slots=True)

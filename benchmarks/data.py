@@ -23,7 +23,7 @@ class TaskData:
     """
 
     task: str
-    activation: str
+    variant: str
     weights: dict[str, Array]
     inputs: Array
     calibration: Array
@@ -34,7 +34,7 @@ class TaskData:
         np.savez(
             path,
             task=self.task,
-            activation=self.activation,
+            variant=self.variant,
             inputs=self.inputs,
             calibration=self.calibration,
             outputs=self.outputs,
@@ -49,7 +49,7 @@ class TaskData:
             }
             return cls(
                 str(file["task"]),
-                str(file["activation"]),
+                str(file["variant"]),
                 weights,
                 file["inputs"],
                 file["calibration"],

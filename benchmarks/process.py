@@ -32,27 +32,36 @@ class ContestantError(EerError):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to run a contestant: its interpreter, its module, and the seconds that it may take."""
+    """How to run a contestant: its interpreter, its modules, and the seconds that it may take.
+
+    `compiles` is None where compiling is not a process of its own. `limit` is for one reply.
+    """
 
     python: Path
-    module: str
+    serves: str
+    compiles: str | None
     limit: float
 
-    def start(self, mode: str, folder: Path) -> ContestantProcess:
+    def compile(self, folder: Path) -> ContestantProcess:
         """Start `benchmarks.worker` on `folder`; what its libraries print goes to log.txt there."""
-        return ContestantProcess(self, mode, folder)
+        assert self.compiles is not None
+        return ContestantProcess(self.python, (self.compiles, "compile"), folder, self.limit)
+
+    def serve(self, folder: Path) -> ContestantProcess:
+        """The same for the client and the server."""
+        return ContestantProcess(self.python, (self.serves, "serve"), folder, self.limit)
 
 
 class ContestantProcess:
     """One worker; a context manager that ends it."""
 
-    def __init__(self, launch: Launch, mode: str, folder: Path) -> None:
-        command = [str(launch.python), "-m", "benchmarks.worker", launch.module, mode, str(folder)]
+    def __init__(self, python: Path, words: tuple[str, str], folder: Path, limit: float) -> None:
+        command = [str(python), "-m", "benchmarks.worker", *words, str(folder)]
         environment = dict(os.environ) | dict.fromkeys(_ONE_THREAD, "1")
         given = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *([given] if given else [])])
         environment.pop("PYTHONHOME", None)
-        self._launch = launch
+        self._module, self._limit = words[0], limit
         self._log = folder / LOG_FILE
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -100,7 +109,7 @@ class ContestantProcess:
     def reply(self) -> Json:
         """The next line of the process. Raises ContestantError where it reports an error."""
         assert self._process.stdout is not None
-        timer = threading.Timer(self._launch.limit, self._process.kill)
+        timer = threading.Timer(self._limit, self._process.kill)
         timer.start()
         try:
             line = self._process.stdout.readline()
@@ -110,11 +119,14 @@ class ContestantProcess:
         if not line:
             code = self._process.wait()
             raise self._failed(
-                f"it took more than {self._launch.limit:.0f} s"
+                f"it took more than {self._limit:.0f} s"
                 if expired
                 else f"it ended with exit code {code}"
             )
-        reply: Json = json.loads(line)
+        try:
+            reply: Json = json.loads(line)
+        except ValueError as error:  # it was ended in the middle of a line
+            raise self._failed("its answer is not JSON") from error
         if "error" in reply:
             raise self._failed(str(reply["error"]))
         return reply
@@ -124,4 +136,4 @@ class ContestantProcess:
         if any(words in log for words in _NO_MEMORY):
             reason = "out of memory"
         tail = "\n".join(log.splitlines()[-20:])
-        return ContestantError(reason, where=self._launch.module, hint=f"its output ends:\n{tail}")
+        return ContestantError(reason, where=self._module, hint=f"its output ends:\n{tail}")

@@ -53,6 +53,10 @@ class Row:
     machine: Json = field(default_factory=dict)
 
     @property
+    def is_ours(self) -> bool:
+        return self.contestant.startswith("eer/")
+
+    @property
     def total_cpu_ms(self) -> float | None:
         return self.cpu_ms.get("total")
 

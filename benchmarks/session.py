@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ours
 from .cases import Case
-from .contestant import SETTINGS_FILE, TASK_FILE, Json, Settings
+from .contestant import ONNX_FILE, POLYNOMIAL_FILE, TASK_FILE, Json, Settings
 from .data import TaskData
 from .process import ContestantError, ContestantProcess, Launch
 from .result import Row, Timing, largest, medians, same_labels, speedup
@@ -26,8 +26,7 @@ Progress = Callable[[str], None]
 class Entry:
     """A contestant on a case, as the harness knows it.
 
-    `engine` is set for eer alone; peers get `parameters`. `compiles` says that compiling is a
-    process of its own; `most_windows` caps the windows of one that takes minutes for each.
+    `engine` is set for eer alone; peers get `parameters`. `unable` says why it is not run at all.
     """
 
     name: str
@@ -35,8 +34,7 @@ class Entry:
     launch: Launch
     engine: str = ""
     parameters: Json = field(default_factory=dict)
-    compiles: bool = True
-    most_windows: int | None = None
+    unable: str | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -45,11 +43,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The same for all contestants: windows, cap of memory, and the core that they share."""
+    """The same for all contestants: windows, cap of memory, and the core that they share.
+
+    A turn of messages ends after `seconds`, with fewer of them; one is always counted.
+    """
 
     windows: int
     memory_gb: float
     core: int | None
+    seconds: float = 60.0
 
 
 @dataclass(slots=True, eq=False)
@@ -67,37 +69,42 @@ class _Record:
     failure: str | None = None
 
 
+_Serving = tuple[_Record, ContestantProcess]
+
+
 def run_case(
     case: Case, entries: Sequence[Entry], conditions: Conditions, progress: Progress
 ) -> list[Row]:
     """Rows of all entries, in their order; a contestant that fails gets a row that says why."""
     data = load_case(case, case.windows(conditions.windows))
+    wanted = _messages(case, conditions)
     with tempfile.TemporaryDirectory(prefix="eer-bench-") as root, ExitStack() as open_ones:
         records = [
             _prepare(case, data, entry, conditions, Path(root) / str(number))
             for number, entry in enumerate(entries)
         ]
-        for record in records:
-            if record.entry.compiles:
-                progress(f"{case.name}: {record.entry.name} compiles")
-                _attempt(record, lambda r=record: _compile(r))  # type: ignore[misc]
+        for record in (r for r in records if r.entry.launch.compiles and r.failure is None):
+            progress(f"{case.name}: {record.entry.name} compiles")
+            _compile(record)
         serving = []
-        for record in (r for r in records if r.entry.is_ours):
+        for record in (r for r in records if r.entry.is_ours and r.failure is None):
             progress(f"{case.name}: {record.entry.name} makes keys")
             process = _serve(record, open_ones)
             if process is not None:
                 serving.append((record, process))
-        peers = [r for r in records if not r.entry.is_ours and r.failure is None]
-        for peer in peers:
+        for peer in (r for r in records if not r.entry.is_ours and r.failure is None):
             progress(f"{case.name}: {peer.entry.name} makes keys")
             with ExitStack() as this_peer:
                 process = _serve(peer, this_peer)
                 if process is not None:
                     progress(f"{case.name}: {peer.entry.name} in turn with eer")
-                    _in_turn(case, [*serving, (peer, process)], conditions.windows)
-        if not any(p.timings for p in peers):
+                    _in_turn([*serving, (peer, process)], wanted, conditions)
+        # Where there is no peer, or one that was too slow for all of them.
+        answered = [r.scores for r, _ in serving if r.failure is None]
+        left = [m for m in wanted if any(m not in scores for scores in answered)]
+        if left:
             progress(f"{case.name}: eer")
-            _in_turn(case, serving, conditions.windows)
+            _in_turn(serving, left, conditions)
         return [_row(case, data, record) for record in records]
 
 
@@ -107,32 +114,31 @@ def _prepare(
     folder.mkdir()
     data.save(folder / TASK_FILE)
     if case.onnx is not None:
-        (folder / ours.ONNX_FILE).write_bytes(case.onnx.read_bytes())
+        (folder / ONNX_FILE).write_bytes(case.onnx.read_bytes())
     Settings(
         entry.engine, case.batch, entry.parameters, conditions.memory_gb, conditions.core
     ).save(folder)
-    assert (folder / SETTINGS_FILE).exists()
-    return _Record(entry, folder)
+    return _Record(entry, folder, failure=entry.unable)
 
 
-def _attempt(record: _Record, action: Callable[[], None]) -> None:
+def _messages(case: Case, conditions: Conditions) -> list[int]:
+    """The first window of each message; a batch is sent again and again."""
+    count = case.messages(conditions.windows)
+    return [0] * count if case.batch > 1 else list(range(count))
+
+
+def _compile(record: _Record) -> None:
     try:
-        action()
+        with record.entry.launch.compile(record.folder) as process:
+            record.facts |= process.reply()
     except ContestantError as error:
         record.failure = error.reason
 
 
-def _compile(record: _Record) -> None:
-    with record.entry.launch.start("compile", record.folder) as process:
-        record.facts |= process.reply()
-
-
 def _serve(record: _Record, stack: ExitStack) -> ContestantProcess | None:
-    """Start it and wait until its keys are made; None where that, or its compilation, failed."""
-    if record.failure is not None:
-        return None
+    """Start it and wait until its keys are made; None where that failed."""
     try:
-        process = stack.enter_context(record.entry.launch.start("serve", record.folder))
+        process = stack.enter_context(record.entry.launch.serve(record.folder))
         record.facts |= process.reply()
     except ContestantError as error:
         record.failure = error.reason
@@ -140,33 +146,49 @@ def _serve(record: _Record, stack: ExitStack) -> ContestantProcess | None:
     return process
 
 
-def _in_turn(
-    case: Case, serving: Sequence[tuple[_Record, ContestantProcess]], windows: int
-) -> None:
-    """Send every message to all of `serving` before the next; the first one twice, to warm up."""
-    limits = [r.entry.most_windows for r, _ in serving if r.entry.most_windows is not None]
-    firsts = [0 if case.batch > 1 else m for m in range(case.messages(min([windows, *limits])))]
-    before = {id(r): len(r.timings) for r, _ in serving}
-    alive = list(serving)
-    for number, first in enumerate([firsts[0], *firsts]):
+def _in_turn(serving: Sequence[_Serving], messages: Sequence[int], conditions: Conditions) -> None:
+    """Send every message to all of `serving` before the next; the first one twice, to warm up.
+
+    What is left when the time is over is not sent. A warm-up that took all of it is counted.
+    """
+    began = monotonic()
+    fresh: dict[int, list[Timing]] = {id(record): [] for record, _ in serving}
+    alive = [(record, process) for record, process in serving if record.failure is None]
+    for number, first in enumerate([messages[0], *messages]):
+        if number and monotonic() - began > conditions.seconds:
+            break
+        if number == 1:
+            for timings in fresh.values():
+                timings.clear()
         for record, process in list(alive):
-            try:
-                reply = process.ask({"first": first})
-            except ContestantError as error:
-                record.failure = error.reason
+            timing = _ask(record, process, first)
+            if timing is None:
                 alive.remove((record, process))
-                continue
-            record.facts |= reply["facts"]
-            record.peak_mb = reply["peak_mb"]
-            record.scores[first] = np.array(reply["scores"])
-            if number:
-                record.timings.append(Timing(reply["wall_ms"], reply["cpu_ms"]))
+            else:
+                fresh[id(record)].append(timing)
     reference = next((r for r, _ in alive if r.entry.is_ours), None)
     for record, _ in alive:
+        record.timings += fresh[id(record)]
         if reference is not None and not record.entry.is_ours:
-            fresh = reference.timings[before[id(reference)] :]
-            record.speedup = speedup(fresh, record.timings[before[id(record)] :])
+            record.speedup = speedup(fresh[id(reference)], fresh[id(record)])
             record.against = reference.entry.name
+
+
+def _ask(record: _Record, process: ContestantProcess, first: int) -> Timing | None:
+    """Have one message answered; None where the contestant failed."""
+    try:
+        reply = process.ask({"first": first})
+    except ContestantError as error:
+        record.failure = error.reason
+        return None
+    scores = np.array(reply["scores"])
+    if not np.isfinite(scores).all():
+        record.failure = "its answers are not finite"
+        return None
+    record.facts |= reply["facts"]
+    record.peak_mb = reply["peak_mb"]
+    record.scores[first] = scores
+    return Timing(reply["wall_ms"], reply["cpu_ms"])
 
 
 def _row(case: Case, data: TaskData, record: _Record) -> Row:
@@ -182,9 +204,11 @@ def _row(case: Case, data: TaskData, record: _Record) -> Row:
     )
     if record.failure is not None or not record.timings:
         return empty
-    scores = np.concatenate([record.scores[first] for first in sorted(record.scores)])
-    reference = data.outputs[: len(scores)]
-    polynomial = record.folder / ours.POLYNOMIAL_FILE
+    answered = sorted(record.scores)
+    scores = np.concatenate([record.scores[first] for first in answered])
+    asked = np.concatenate([np.arange(first, first + case.batch) for first in answered])
+    reference = data.outputs[asked]
+    polynomial = record.folder / POLYNOMIAL_FILE
     cpu, wall = medians(record.timings)
     return replace(
         empty,
@@ -192,7 +216,7 @@ def _row(case: Case, data: TaskData, record: _Record) -> Row:
         cpu_ms=cpu,
         wall_ms=wall,
         max_error=largest(scores, reference),
-        polynomial_error=largest(scores, np.load(polynomial)[: len(scores)])
+        polynomial_error=largest(scores, np.load(polynomial)[asked])
         if polynomial.exists()
         else None,
         labels=same_labels(scores, reference),

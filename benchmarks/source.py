@@ -18,7 +18,7 @@ def load_case(case: Case, windows: int) -> TaskData:
     reference is onnxruntime's answer. Raises DataError where either is missing.
     """
     if case.onnx is None or case.data is None:
-        return make(case.task, case.activation, windows)
+        return make(case.task, case.variant, windows)
     import onnxruntime
 
     with np.load(case.data, allow_pickle=False) as file:
@@ -34,4 +34,4 @@ def load_case(case: Case, windows: int) -> TaskData:
     name = session.get_inputs()[0].name
     # One by one: a model may have been exported for a batch of one.
     outputs = np.concatenate([session.run(None, {name: x[None]})[0] for x in inputs])
-    return TaskData(case.task, case.activation, {}, inputs, calibration, outputs)
+    return TaskData(case.task, case.variant, {}, inputs, calibration, outputs)

@@ -1,5 +1,8 @@
 """The benchmark's networks: the size of emotion models, with random weights.
 
+T1 to T3 are the ones that the peers' figures were published for; the two of WESAD have the shapes
+of the models in examples/wesad.
+
 Weights come from seed 0; every linear layer is then scaled so that its outputs have mean 0 and
 variance 1 per channel on the calibration inputs, as a folded batch norm would do, so that
 activations are of order one and the winning class is not always the same. Inputs come from seed 1.
@@ -12,6 +15,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from examples.wesad import channels, windows
+from examples.wesad.models import FeatureMlp, WindowCnn
+from examples.wesad.recipes import CNN, MLP
 
 from .data import TaskData
 
@@ -104,16 +111,47 @@ class T3(nn.Module):
         return scores
 
 
-TASKS: dict[str, type[T1 | T2 | T3]] = {"T1": T1, "T2": T2, "T3": T3}
+class WesadMlp(FeatureMlp):
+    """60 features of chest and wrist, two classes; BatchNorm before its squares."""
+
+    shape: tuple[int, ...] = (60,)
+
+    def __init__(self) -> None:
+        super().__init__(self.shape[0], 2, MLP.hidden, MLP.dropout)
 
 
-def make(task: str, activation: str, windows: int = WINDOWS) -> TaskData:
+class WesadCnn(WindowCnn):
+    """A window of the wrist's slow channels [channels, samples], two classes."""
+
+    shape: tuple[int, ...] = (len(channels.CHANNELS), windows.WINDOW * channels.RATE)
+
+    def __init__(self) -> None:
+        super().__init__(self.shape[0], 2, CNN.hidden, CNN.dropout)
+
+
+Network = T1 | T2 | T3 | WesadMlp | WesadCnn
+
+TASKS: dict[str, Callable[[str], Network]] = {
+    "T1": T1,
+    "T2": T2,
+    "T3": T3,
+    "wesad": lambda variant: WesadMlp() if variant == "mlp" else WesadCnn(),
+}
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("T1", "T2", "T3"), tuple(ACTIVATIONS)),
+    "wesad": ("mlp", "cnn"),
+}
+"""The variants of each task: its activations, or its networks."""
+
+
+def make(task: str, variant: str, windows: int = WINDOWS) -> TaskData:
     """Weights, inputs [windows, ...], calibration inputs [256, ...] and reference outputs.
 
     The first 20 inputs are the same however many are asked for.
     """
     torch.manual_seed(0)
-    model = TASKS[task](activation).eval()
+    model = TASKS[task](variant).eval()
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn((WINDOWS, *model.shape), generator=generator)
     calibration = torch.randn((CALIBRATION, *model.shape), generator=generator)
@@ -126,7 +164,7 @@ def make(task: str, activation: str, windows: int = WINDOWS) -> TaskData:
         outputs = model(inputs[:windows])
     return TaskData(
         task,
-        activation,
+        variant,
         {name: value.numpy() for name, value in model.state_dict().items()},
         inputs[:windows].numpy(),
         calibration.numpy(),
@@ -136,8 +174,8 @@ def make(task: str, activation: str, windows: int = WINDOWS) -> TaskData:
 
 def build(data: TaskData) -> nn.Module:
     """The PyTorch module with the weights in `data`."""
-    model = TASKS[data.task](data.activation)
-    model.load_state_dict({name: torch.from_numpy(w) for name, w in data.weights.items()})
+    model = TASKS[data.task](data.variant)
+    model.load_state_dict({name: torch.tensor(w) for name, w in data.weights.items()})
     return model.eval()
 
 

@@ -14,20 +14,26 @@ from ..contestant import Json
 
 
 @dataclass(frozen=True, slots=True)
+class Unable:
+    """Why a tool is not asked for a case."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """A tool. `requirements` go into one pip command; `distribution` names the version shown.
 
-    `parameters` returns None for a case that the tool cannot do, or not in reasonable time.
-    `imports` is a module that must load, beyond being installed.
+    `parameters` says why where the tool cannot do a case, or not in reasonable time. `serves` and
+    `compiles` are the adapter's modules. `imports` must load, beyond being installed.
     """
 
     name: str
-    module: str
+    serves: str
+    compiles: str | None
     distribution: str
     requirements: tuple[str, ...]
-    parameters: Callable[[Case], Json | None]
-    compiles: bool
-    most_windows: int | None = None
+    parameters: Callable[[Case], Json | Unable]
     imports: str = ""
 
 
@@ -47,42 +53,62 @@ def _chain(log_n: int, log_q: tuple[int, ...], log_p: tuple[int, ...], **more: o
 _FIVE_LEVELS = _chain(13, (28, *(26,) * 5), (28, 28))
 """Linear, square, linear, square, linear: what fits the smallest ring."""
 
+_THREE_LEVELS = _chain(13, (44, *(36,) * 3), (40,))
+"""Linear, square, linear, in the same ring: fewer levels leave more bits to each."""
+
 _SILU_7 = _chain(14, (35, *(30,) * 9), (40, 40, 40), degree=7)
 """Two activations of degree 7, three levels each. Of the chains that were tried the quickest."""
-
 
 _LENET = _chain(14, (30, *(26,) * 11), (28, 28, 28))
 """Eleven levels: both poolings take one each."""
 
 
-def _orion_v2(case: Case) -> Json | None:
-    if case.batch > 1 and case.activation != "square":
-        return None
-    match case.task, case.activation:
+def _orion_v2(case: Case) -> Json | Unable:
+    match case.task, case.variant:
         case (("T1" | "T2"), "square"):
             return _FIVE_LEVELS
-        case (("T1" | "T2"), "silu"):
-            return _SILU_7
-        case "T3", "square":
+        case "T3", "square" if case.batch == 1:
             return _LENET
+        case (("T1" | "T2"), "silu") if case.batch == 1:
+            return _SILU_7
+        case "wesad", "mlp":
+            return _THREE_LEVELS
+        case "wesad", "cnn":
+            return Unable("square kernels only, and of 16 x 16 none fits a signal")
+        case "T3", "silu":
+            return Unable("19 levels need ring 2^15; T3 takes 11 GB at 2^14 already")
+        case _, "relu":
+            return Unable("its ReLU is too deep without bootstrapping")
         case _:
-            return None
+            return Unable("T1 in squares takes 11 GB for a batch already")
 
 
-def _orion(case: Case) -> Json | None:
-    return None if case.activation == "silu" or case.batch > 1 else _orion_v2(case)
+def _orion(case: Case) -> Json | Unable:
+    if case.batch > 1:
+        return Unable("no batches")
+    return _orion_v2(case)
 
 
-def _cukks(case: Case) -> Json | None:
-    if case.task != "T1" or case.batch > 1 or case.activation == "relu":
-        return None
+def _cukks(case: Case) -> Json | Unable:
+    if case.task != "T1" or case.batch > 1 or case.variant == "relu":
+        return Unable("T1 alone, one window, square or SiLU")
     return {"degree": 4}
 
 
-def _tenseal(case: Case) -> Json | None:
-    if case.task != "T1" or case.activation != "square" or case.batch > 1:
-        return None
-    return _chain(13, (36, *(26,) * 5), (36,))
+def _tenseal(case: Case) -> Json | Unable:
+    if case.batch > 1:
+        return Unable("no batches")
+    match case.task, case.variant:
+        case "T1", "square":
+            return _chain(13, (36, *(26,) * 5), (36,))
+        case "wesad", "mlp":
+            return _chain(13, (44, *(34,) * 3), (44,))
+        case ("T2", "square") | ("wesad", "cnn"):
+            return Unable("a convolution behind the first is a dense matrix: a minute a window")
+        case "T3", _:
+            return Unable("no answer within minutes")
+        case _:
+            return Unable("squares only")
 
 
 PEERS: dict[str, Peer] = {
@@ -90,39 +116,36 @@ PEERS: dict[str, Peer] = {
     for peer in (
         Peer(
             name="orion-v2",
-            module="benchmarks.peers.orion_v2",
+            serves="benchmarks.peers.orion_v2_serve",
+            compiles="benchmarks.peers.orion_v2_compile",
             distribution="orion-v2-compiler",
             # In one command with PyTorch, or pip replaces PyTorch's CPU build.
             requirements=("torch==2.13.0", "orion-v2-compiler", "orion-v2-evaluator"),
             parameters=_orion_v2,
-            compiles=True,
         ),
         Peer(
             name="orion",
-            module="benchmarks.peers.orion_v1",
+            serves="benchmarks.peers.orion_v1",
+            compiles=None,
             distribution="orion-fhe",
             requirements=("torch==2.13.0", "orion-fhe==1.0.2"),
             parameters=_orion,
-            compiles=False,
-            most_windows=10,
         ),
         Peer(
             name="tenseal",
-            module="benchmarks.peers.tenseal_vectors",
+            serves="benchmarks.peers.tenseal_vectors",
+            compiles=None,
             distribution="tenseal",
             requirements=("tenseal", "numpy"),
             parameters=_tenseal,
-            compiles=False,
-            most_windows=5,
         ),
         Peer(
             name="cukks",
-            module="benchmarks.peers.cukks_convert",
+            serves="benchmarks.peers.cukks_convert",
+            compiles=None,
             distribution="cukks",
             requirements=("torch==2.13.0", "cukks", "cukks-cu121"),
             parameters=_cukks,
-            compiles=False,
-            most_windows=4,
             imports="ckks",
         ),
     )

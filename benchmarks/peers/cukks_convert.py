@@ -32,7 +32,7 @@ class _OpenTask:
             self._net, self._context = cukks.convert(
                 _module(data),
                 input_shape=data.inputs.shape[1:],
-                use_square_activation=data.activation == "square",
+                use_square_activation=data.variant == "square",
                 activation_degree=settings.parameters["degree"],
                 enable_gpu=torch.cuda.is_available(),
             )
@@ -62,7 +62,7 @@ class _OpenTask:
 def _module(data: TaskData) -> nn.Sequential:
     """T1 in the layers that it converts; a ReLU stands where squares are asked for."""
     sizes = [data.weights[f"layers.{k}.weight"].shape for k in (0, 2, 4)]
-    activation = nn.SiLU if data.activation == "silu" else nn.ReLU
+    activation = nn.SiLU if data.variant == "silu" else nn.ReLU
     layers: list[nn.Module] = []
     for out, channels in sizes:
         layers += [nn.Linear(channels, out), activation()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,7 @@ def layers(data: TaskData) -> Sequence[Layer]:
     level less.
     """
     w = data.weights
-    act = Activation(data.activation)
+    act = Activation(data.variant)
     match data.task:
         case "T1":
             first, second, third = (
@@ -88,13 +88,23 @@ def layers(data: TaskData) -> Sequence[Layer]:
                 act,
                 Linear(w["fc3.weight"], w["fc3.bias"]),
             )
+        case "wesad" if data.variant == "mlp":
+            first = _with_norm(w, Linear(w["layers.1.weight"], w["layers.1.bias"]), "layers.2")
+            return first, Activation("square"), Linear(w["layers.5.weight"], w["layers.5.bias"])
         case _:
-            raise ValueError(f"no peer knows the task {data.task}")
+            raise ValueError(f"no peer knows {data.task}/{data.variant}")
 
 
 def images(data: TaskData, windows: Array) -> Array:
     """Inputs as the layers take them: a signal [channels, n] is an image of height 1."""
     return windows[:, :, None, :] if data.task == "T2" else windows
+
+
+def _with_norm(w: Mapping[str, Array], layer: Linear, name: str) -> Linear:
+    """The layer with the BatchNorm1d behind it multiplied in."""
+    scale = w[f"{name}.weight"] / np.sqrt(w[f"{name}.running_var"] + np.float32(1e-5))
+    shift = w[f"{name}.bias"] - scale * w[f"{name}.running_mean"]
+    return Linear(scale[:, None] * layer.weight, scale * layer.bias + shift)
 
 
 def _square(kernel: Array) -> Array:

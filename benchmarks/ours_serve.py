@@ -1,4 +1,4 @@
-"""eer as a contestant: compiled in one process, served from its files in another."""
+"""eer as a contestant: client and server, from the file that was compiled."""
 
 from __future__ import annotations
 
@@ -11,46 +11,10 @@ from eer.runtime.bundle import load_model
 from eer.runtime.client import Client
 from eer.runtime.server import Server
 
-from .contestant import Json, OpenTask, Stopwatch, load
+from .contestant import Json, OpenTask, Stopwatch
 from .data import Array
 
 MODEL_FILE = "model.eer"
-POLYNOMIAL_FILE = "polynomial.npy"
-ONNX_FILE = "model.onnx"
-"""Where this is in the folder, it is compiled in place of one of the benchmark's own networks."""
-
-
-def compile_task(folder: Path) -> Json:
-    """Compile with the compiler's defaults, calibrated on the task's data."""
-    # Here only: what serves needs neither the compiler nor PyTorch.
-    import torch
-
-    from eer.compiler import Options, compile_model
-
-    torch.set_num_threads(1)
-    data, settings = load(folder)
-    onnx = folder / ONNX_FILE
-    if onnx.exists():
-        source: object = onnx
-    else:
-        from .tasks import build
-
-        source = build(data)
-    options = Options(engine=settings.engine, batch=settings.batch)
-    compiled = compile_model(source, data.calibration, options)
-    compiled.save(folder / MODEL_FILE)
-    (name,) = (output.name for output in compiled.client.outputs)
-    np.save(folder / POLYNOMIAL_FILE, compiled.plaintext(data.inputs)[name])
-    report = compiled.report
-    layers = [{k: v for k, v in x.items() if k != "source"} for x in report["layers"]]
-    return {
-        "predicted_ms": report["predicted_ms"],
-        "compile_stages_s": report["compile_seconds"],
-        "operations": report["program"]["operations"],
-        "layers": layers,
-        "degrees": [fit.get("degree") for fit in report["activations"].get("fits", [])],
-        "warnings": report["warnings"],
-    }
 
 
 def open_task(folder: Path) -> OpenTask:

@@ -1,51 +1,22 @@
-"""Orion v2 (`orion-v2-compiler`, `orion-v2-evaluator`), on Lattigo.
+"""Orion v2 as a contestant: client and server (`orion-v2-evaluator`, on Lattigo).
 
-Written against its README files and the signatures of version 2.1.8.
+Written against its README and the signatures of version 2.1.8.
 """
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
-import orion_compiler.nn as on  # type: ignore[import-not-found]
-import torch
 from lattigo import ckks, rlwe  # type: ignore[import-not-found]
 from numpy.typing import NDArray
-from orion_compiler import CKKSParams, Compiler, CompilerConfig
 from orion_evaluator import Evaluator, Model  # type: ignore[import-not-found]
-from torch.utils.data import DataLoader, TensorDataset
 
 from ..contestant import Json, OpenTask, Stopwatch, load
 from ..data import Array
 from . import networks
-from .orion_layers import MARGIN, build, dense_hamming_weight
 
 MODEL_FILE = "model.orion"
-
-
-def compile_task(folder: Path) -> Json:
-    torch.set_num_threads(1)
-    logging.getLogger("orion_compiler").setLevel(logging.WARNING)
-    data, settings = load(folder)
-    given = settings.parameters
-    net = build(on, data, given).eval()
-    parameters = CKKSParams(
-        logn=given["log_n"],
-        logq=tuple(given["log_q"]),
-        logp=tuple(given["log_p"]),
-        log_default_scale=given["log_scale"],
-        h=dense_hamming_weight(given["log_n"]),
-        ring_type=given.get("ring_type", "standard"),
-    )
-    compiler = Compiler(net, parameters, CompilerConfig(margin=MARGIN))
-    calibration = torch.from_numpy(networks.images(data, data.calibration))
-    with torch.no_grad():
-        compiler.fit(DataLoader(TensorDataset(calibration), batch_size=settings.batch))
-        compiled = compiler.compile()
-    (folder / MODEL_FILE).write_bytes(compiled.to_bytes())
-    return {"input_level": compiled.input_level}
 
 
 def open_task(folder: Path) -> OpenTask:
