@@ -100,6 +100,13 @@ def _against(row: Row) -> str:
     return NONE if row.speedup is None else f"{row.speedup:.2f}×"
 
 
+def _pool(row: Row) -> str:
+    pool = row.facts.get("pool")
+    if pool is None:
+        return NONE
+    return f"{number(pool['all_per_s'])} = {pool['times']:.2f} × one"
+
+
 def _rotations(row: Row) -> str:
     count = row.facts.get("operations", {}).get("rotate")
     return NONE if count is None else str(count)
@@ -125,5 +132,6 @@ COLUMNS: tuple[Column, ...] = (
     Column("peak MB, service", compared(fact("run_peak_mb"))),
     Column("compile CPU s", compared(fact("compile_cpu_s")), True),
     Column("keygen CPU s", compared(fact("keygen_cpu_s"))),
+    Column("windows/s, all cores", _plain(_pool)),
     Column("predicted", _plain(_prediction), True),
 )

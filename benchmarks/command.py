@@ -60,6 +60,7 @@ def _run_arguments(run: argparse.ArgumentParser) -> None:
     add("--core", type=int, help="bind all contestants to this CPU (default: the last one)")
     add("--limit", type=float, default=600.0, help="seconds for one compilation or message")
     add("--seconds", type=float, default=60.0, help="for the messages to each peer on a case")
+    add("--workers", type=int, default=os.cpu_count(), help="processes that serve eer at once")
     add("--onnx", type=Path, help="a model of your own in place of the cases")
     add("--data", type=Path, help="its .npz file with arrays 'calibration' and 'inputs'")
     add("--out", type=Path, default=Path("out/bench"), help="folder for results.json, plot.png")
@@ -104,7 +105,7 @@ def _run(given: argparse.Namespace, console: Console) -> int:
     machine = describe()
     last = sorted(os.sched_getaffinity(0))[-1] if hasattr(os, "sched_getaffinity") else None
     core = last if given.core is None else given.core
-    conditions = Conditions(given.windows, given.memory, core, given.seconds)
+    conditions = Conditions(given.windows, given.memory, core, given.seconds, given.workers)
     results = _folder(given.out) / "results.json"
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
     peers = _peers_of(given)

@@ -12,6 +12,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
+from . import pools
 from .cases import Case
 from .contestant import ONNX_FILE, POLYNOMIAL_FILE, TASK_FILE, Json, Settings
 from .data import TaskData
@@ -45,13 +46,15 @@ class Entry:
 class Conditions:
     """The same for all contestants: windows, cap of memory, and the core that they share.
 
-    A turn of messages ends after `seconds`, with fewer of them; one is always counted.
+    A turn of messages ends after `seconds`, with fewer of them; one is always counted. eer is also
+    served by `workers` processes at once, where that is more than one.
     """
 
     windows: int
     memory_gb: float
     core: int | None
     seconds: float = 60.0
+    workers: int = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +108,13 @@ def run_case(
         if left:
             progress(f"{case.name}: eer")
             _in_turn(serving, left, conditions)
+        open_ones.close()  # pools get all of the memory and of the cores
+        if conditions.workers > 1:
+            for record in (r for r in records if r.entry.is_ours and r.failure is None):
+                progress(f"{case.name}: {record.entry.name} in {conditions.workers} processes")
+                record.facts |= pools.measure(
+                    record.folder, data.inputs, case.batch, conditions.workers
+                )
         return [_row(case, data, record) for record in records]
 
 

@@ -49,6 +49,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
         _all(done, "compile CPU time, T1 to T3", "under 10 s", 10.0, fact("compile_cpu_s"), " s"),
         _all(done, "predicted latency, T1 to T3", "within 20 %", 20.0, _off, " %"),
         _latency(done, "wesad/mlp", 111.0),
+        _throughput(done, ("T1/square", "wesad/mlp")),
     ]
 
 
@@ -123,6 +124,16 @@ def _latency(rows: Sequence[Row], case: str, limit: float) -> Verdict:
     if ours is None or ours.total_cpu_ms is None:
         return Verdict(what, target, "", None)
     return Verdict(what, target, f"{number(ours.total_cpu_ms)} ms", ours.total_cpu_ms <= limit)
+
+
+def _throughput(rows: Sequence[Row], cases: Sequence[str]) -> Verdict:
+    what, target = "windows/s on two cores", "1.8 times those on one"
+    ours = [r for case in cases if (r := _ours(rows, case)) is not None]
+    pools = [(r.facts["pool"], r.case) for r in ours if r.facts.get("pool", {}).get("workers") == 2]
+    if not pools:
+        return Verdict(what, target, "", None)
+    figure = ", ".join(f"{pool['times']:.2f}× ({case})" for pool, case in pools)
+    return Verdict(what, target, figure, all(pool["times"] >= 1.8 for pool, _ in pools))
 
 
 def _share(rows: Sequence[Row], what: str, target: str, most: float, value: Value) -> Verdict:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from examples.study.models import FeatureMlp, WindowCnn
 from examples.wesad import channels, windows
-from examples.wesad.models import FeatureMlp, WindowCnn
 from examples.wesad.recipes import CNN, MLP
 
 from .data import TaskData

@@ -53,7 +53,7 @@ def _chain(log_n: int, log_q: tuple[int, ...], log_p: tuple[int, ...], **more: o
 _FIVE_LEVELS = _chain(13, (28, *(26,) * 5), (28, 28))
 """Linear, square, linear, square, linear: what fits the smallest ring."""
 
-_THREE_LEVELS = _chain(13, (44, *(36,) * 3), (40,))
+_THREE_LEVELS = _chain(13, (40, *(32,) * 3), (36, 36))
 """Linear, square, linear, in the same ring: fewer levels leave more bits to each."""
 
 _SILU_7 = _chain(14, (35, *(30,) * 9), (40, 40, 40), degree=7)
@@ -67,7 +67,7 @@ def _orion_v2(case: Case) -> Json | Unable:
     match case.task, case.variant:
         case (("T1" | "T2"), "square"):
             return _FIVE_LEVELS
-        case "T3", "square" if case.batch == 1:
+        case "T3", "square":
             return _LENET
         case (("T1" | "T2"), "silu") if case.batch == 1:
             return _SILU_7
@@ -80,7 +80,7 @@ def _orion_v2(case: Case) -> Json | Unable:
         case _, "relu":
             return Unable("its ReLU is too deep without bootstrapping")
         case _:
-            return Unable("T1 in squares takes 11 GB for a batch already")
+            return Unable("it was never tried")
 
 
 def _orion(case: Case) -> Json | Unable:

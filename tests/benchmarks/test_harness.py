@@ -1,4 +1,4 @@
-"""The harness itself: fair medians, failures that become rows, results that are kept."""
+"""The harness itself: fair medians, failures that become rows, caps of time and memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks import report
+from benchmarks import command, pools
 from benchmarks.cases import STANDARD, Case, parse, parse_all
 from benchmarks.command import main
 from benchmarks.costs import Measurement, fit
 from benchmarks.peers import environments
 from benchmarks.peers.catalogue import PEERS, Unable
 from benchmarks.process import Launch
-from benchmarks.result import Row, Timing, medians, speedup
+from benchmarks.result import Timing, medians, speedup
 from benchmarks.session import Conditions, Entry, run_case
 from benchmarks.source import load_case
 from eer.compiler.cost import CostModel
@@ -175,31 +175,6 @@ def test_all_windows_are_answered_by_eer_even_where_a_peer_is_slow() -> None:
     assert theirs.against == "eer/x"
 
 
-def test_results_are_merged_and_text_around_them_stays(tmp_path: Path) -> None:
-    kept, page = tmp_path / "results.json", tmp_path / "RESULTS.md"
-    page.write_text(f"# Before\n{report.BEGIN}\nstale\n{report.END}\nAfter\n")
-    machine = {"date": "2026-01-01", "cpu": "C", "cores": 2, "memory_gb": 8, "system": "S"}
-    machine |= {"python": "3"}
-
-    def row(case: str, error: float) -> Row:
-        cpu, wall = medians([timing(1, 2, 3)])
-        return Row(case, "eer/seal", "1", 1, 1, cpu, wall, error, machine=machine)
-
-    report.record(kept, page, [row("T1/square", 0.5), row("T2/square", 0.25)])
-    report.record(kept, page, [row("T1/square", 0.125)])
-    assert [(r.case, r.max_error) for r in report.read(kept)] == [
-        ("T1/square", 0.125),
-        ("T2/square", 0.25),
-    ]
-    text = page.read_text()
-    assert text.startswith("# Before\n")
-    assert text.endswith("\nAfter\n")
-    assert "stale" not in text
-    assert "0.125" not in text  # two digits
-    assert "0.12" in text
-    assert "0.25" in text
-
-
 @pytest.fixture
 def tiny(tmp_path: Path) -> Case:
     """A linear layer 6 -> 3, a square, and data of its own."""
@@ -233,9 +208,13 @@ def test_data_without_inputs(tiny: Case, tmp_path: Path) -> None:
         load_case(Case("tiny", "onnx", onnx=tiny.onnx, data=wrong), 2)
 
 
-def test_a_run_from_the_command_line(tiny: Case, tmp_path: Path) -> None:
+def test_a_run_from_the_command_line(
+    tiny: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "SECONDS", 0.01)
     out = tmp_path / "out"
     words = ["--onnx", str(tiny.onnx), "--data", str(tiny.data), "--windows", "3"]
+    words += ["--workers", "2"]
     assert main([*words, "--out", str(out)]) == 0
     content = json.loads((out / "results.json").read_text())
     (row,) = content["rows"]
@@ -253,5 +232,12 @@ def test_a_run_from_the_command_line(tiny: Case, tmp_path: Path) -> None:
     assert facts["evaluation_key_bytes"] > facts["rotation_key_bytes"] > 0
     assert facts["upload_bytes"] > 0
     assert facts["operations"]["square"] == 1
+    assert facts["pool"]["workers"] == 2
+    assert facts["pool"]["all_per_s"] > 0
     assert content["machine"]["packages"]["tenseal"]
     assert (out / "plot.png").read_bytes().startswith(b"\x89PNG")
+    # What has been measured is not measured again; the stand-in would fail.
+    monkeypatch.setattr(command, "run_case", None)
+    assert main([*words, "--out", str(out), "--resume"]) == 0
+    again = json.loads((out / "results.json").read_text())
+    assert again["rows"] == content["rows"]
