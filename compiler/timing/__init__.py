@@ -1,0 +1,1 @@
+"""Engine operations timed through the engine protocol, and the cost model fitted to them."""
