@@ -13,7 +13,7 @@ from rich.console import Console
 
 from eer.runtime.errors import EerError, FileError, UsageError
 
-from . import costs, report
+from . import report
 from .cases import ENGINES, STANDARD, Case, parse_all
 from .machine import describe
 from .peers import environments
@@ -33,11 +33,6 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     _run_arguments(commands.add_parser("run", help="measure (the default)"))
-    cost = commands.add_parser("costs", help="time engine operations; fit the cost model")
-    cost.add_argument("--engine", choices=ENGINES, default="seal")
-    cost.add_argument("--rings", type=int, nargs="+", choices=(13, 14, 15), default=[13, 14, 15])
-    cost.add_argument("--samples", type=int, default=7, help="medians over so many")
-    cost.add_argument("--out", type=Path, default=Path("out/bench"), help="folder for costs.json")
     peers = commands.add_parser("peers", help="list, install or remove other tools")
     peers.add_argument("action", choices=("list", "install", "remove"))
     peers.add_argument("names", nargs="*", metavar="NAME")
@@ -75,14 +70,12 @@ def _run_arguments(run: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0, the error's, or 1 where a run of eer failed."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    known = ("run", "costs", "peers", "render", "-h", "--help")
+    known = ("run", "peers", "render", "-h", "--help")
     given = parser().parse_args(words if words and words[0] in known else ["run", *words])
     # Where nobody watches, as wide as the table.
     console = Console() if sys.stdout.isatty() else Console(width=220)
     try:
         match given.command:
-            case "costs":
-                return _costs(given, console)
             case "peers":
                 return _peers(given, console)
             case "render":
@@ -185,15 +178,6 @@ def _entries(
             else Entry(peer.name, its_version, launch, parameters=found)
         )
     return entries
-
-
-def _costs(given: argparse.Namespace, console: Console) -> int:
-    fit = costs.measure(given.engine, tuple(given.rings), given.samples)
-    console.print(costs.table(fit))
-    path = _folder(given.out) / f"costs-{given.engine}.json"
-    costs.write(path, fit, describe())
-    console.print(f"All measurements are in {path}", highlight=False)
-    return 0
 
 
 def _peers(given: argparse.Namespace, console: Console) -> int:

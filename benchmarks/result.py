@@ -68,11 +68,10 @@ class Row:
 
     @property
     def prediction_error(self) -> float | None:
-        """How far the compiler's prediction of encryption and run is off, relative to measured."""
-        predicted = self.facts.get("predicted_ms")
-        if predicted is None or "run" not in self.cpu_ms:
+        """How far the compiler's prediction of the CPU time is off, relative to measured."""
+        predicted, measured = self.facts.get("predicted_ms"), self.total_cpu_ms
+        if predicted is None or measured is None:
             return None
-        measured = self.cpu_ms["run"] + self.cpu_ms["encrypt"]
         return float(predicted) / measured - 1
 
     def to_json(self) -> Json:

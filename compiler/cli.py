@@ -1,4 +1,5 @@
-"""`eer-compile`, and the commands that the compiler adds to `eer`: verify and explain.
+"""`eer-compile`, and the commands that the compiler adds to `eer`: verify, explain and
+calibrate-costs.
 
 The only module of the compiler that prints.
 """
@@ -16,6 +17,7 @@ from typing import Annotated, Any, cast
 
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
 from eer.runtime.bundle import load_model
 from eer.runtime.commands.options import AsJson, EngineName
@@ -25,7 +27,11 @@ from eer.runtime.errors import FileError, UsageError
 from . import present
 from .driver import CompileWarning, compile_model
 from .explain import explain as explained
-from .options import Effort, Options
+from .options import ENGINES, Effort, Options
+from .timing.fit import fit
+from .timing.measure import CALIBRATION_SECONDS, measure, rings_of
+from .timing.store import cpu_model, keep
+from .timing.table import costs_json, costs_table
 from .verification import verify as verified
 
 app = typer.Typer(name="eer-compile", add_completion=False, rich_markup_mode=None)
@@ -98,6 +104,14 @@ def compile_command(
     security: Annotated[
         int, typer.Option(help="Bits of security; no other number is accepted.")
     ] = _DEFAULTS.security,
+    costs: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|shipped|FILE",
+            help="What operations cost: as calibrated on this machine if it was, as shipped, or "
+            "as eer calibrate-costs wrote to FILE.",
+        ),
+    ] = str(_DEFAULTS.costs),
     dump_ir: Annotated[
         Path | None,
         typer.Option(
@@ -121,6 +135,7 @@ def compile_command(
         security=security,
         labels=tuple(x.strip() for x in labels.split(",")) if labels else (),
         effort=cast(Effort, effort),
+        costs=costs,
         dump_ir=dump_ir,
     )
     if input_range and calibration is not None:
@@ -171,6 +186,44 @@ def explain(model: ModelFile, as_json: AsJson = False) -> None:
     """Show what a compiled model does, layer by layer, and what it costs."""
     found = explained(load_model(model), str(model))
     _answer(present.layers(found), found, as_json)
+
+
+def calibrate_costs(
+    engine: Annotated[str, typer.Option(help="seal or desilo.")] = _DEFAULTS.engine,
+    seconds: Annotated[
+        float, typer.Option(help="About how long to measure, in CPU time of one core.", min=1.0)
+    ] = CALIBRATION_SECONDS,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Write a file for eer-compile --costs, in place of keeping the costs for all "
+            "compilations on this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what each operation of an engine costs on this machine.
+
+    Compilations on this machine then choose plans, and predict latency, by these costs. For a
+    server that is another machine, measure there with --out, and compile with --costs.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"nothing is compiled for engine {engine!r}", hint="use seal or desilo")
+    if out is not None:
+        _check_targets([out], [])
+    with progress(f"timing {engine}", 1000) as done:
+        measured = measure(engine, rings_of(engine), seconds, lambda x: done(round(1000 * x)))
+    costs = fit(measured, cpu_model())
+    path = keep(costs, out)
+    note = Text(f"kept in {path}" if out is None else f"written to {path}")
+    _answer(
+        [*costs_table(costs, measured.measurements), note],
+        {"out": str(path), **costs_json(costs, measured.measurements)},
+        as_json,
+    )
 
 
 def _answer(parts: list[RenderableType], data: Mapping[str, Any], as_json: bool) -> None:

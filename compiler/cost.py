@@ -2,17 +2,27 @@
 
 An operation's time is a polynomial in the number of primes that its operands have. Coefficients
 are measured, ring by ring: those in costs/ are shipped, those of a user's own machine come from
-`eer calibrate-costs`. Both are the same kind of file (timing/store.py).
+`eer calibrate-costs`. Both are the same kind of file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from types import MappingProxyType
+from math import isfinite
+
+from eer.runtime.errors import ArtifactError
+from eer.runtime.fields import Fields, Json
+
+FORMAT = 1
+"""Of files of costs; another is not read."""
+
+RINGS = range(10, 18)
+"""log2 of ring dimensions that a file may have costs for."""
 
 Terms = tuple[float, float, float]
 """Milliseconds that do not depend on the primes p, that go with p, and with p squared."""
@@ -26,6 +36,7 @@ LINEAR = (
     "multiply",
     "square",
     "add",
+    "accumulate",
     "add_plain",
     "rescale",
     "level_down",
@@ -45,9 +56,9 @@ OPERATIONS = (*SQUARE, *LINEAR)
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Measured costs of one engine. `rings` goes by log2 of the ring dimension.
+    """Measured costs of one engine, of version `version` on `cpu`.
 
-    `version` and `cpu` say what was measured, and `source` whose measurement it is: "shipped" or
+    `rings` goes by log2 of the ring dimension. `source` says whose measurement it is: "shipped" or
     "calibrated".
     """
 
@@ -57,6 +68,52 @@ class Costs:
     rings: Mapping[int, Ring] = field(repr=False)
     source: str = "calibrated"
 
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str, source: str = "calibrated") -> Costs:
+        """Read what `to_bytes` wrote; ArtifactError for anything else."""
+        try:
+            values = json.loads(data)
+        except (ValueError, RecursionError) as problem:
+            raise _not_costs(where, "it is not JSON") from problem
+        if type(values) is not dict or values.get("kind") != "eer costs":
+            raise _not_costs(where, "it is of another kind")
+        found = Fields(values, where)
+        if found.integer("format") != FORMAT:
+            raise _not_costs(where, f"its format is not {FORMAT}")
+        rings = found.object("rings")
+        known = {str(n): n for n in RINGS}
+        if not rings.values or not rings.values.keys() <= known.keys():
+            raise rings.bad("rings", "costs by log2 of a ring dimension")
+        measured = {known[name]: _ring(rings.object(name)) for name in rings.values}
+        engine, version, cpu = (found.text(name) for name in ("engine", "version", "cpu"))
+        return cls(engine, version, cpu, measured, source)
+
+    def to_bytes(self) -> bytes:
+        """A JSON file: the same for the same costs."""
+        head = {
+            "kind": "eer costs",
+            "format": FORMAT,
+            "engine": self.engine,
+            "version": self.version,
+            "cpu": self.cpu,
+        }
+        lines = [f" {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items()]
+        rings = []
+        for log_n in sorted(self.rings):
+            rows = (f'   "{o}": {json.dumps(self.rings[log_n][o])}' for o in OPERATIONS)
+            rings.append(f'  "{log_n}": {{\n' + ",\n".join(rows) + "\n  }")
+        return "\n".join(["{", *lines, ' "rings": {', ",\n".join(rings), " }", "}", ""]).encode()
+
+    def describe(self) -> Json:
+        """Which costs these are, for a report: what they were measured on, and a digest."""
+        return {
+            "source": self.source,
+            "engine": self.engine,
+            "version": self.version,
+            "cpu": self.cpu,
+            "digest": hashlib.sha256(self.to_bytes()).hexdigest()[:16],
+        }
+
     def terms(self, log_n: int) -> Ring:
         """Terms for ring 2^log_n; where it was not measured, the nearest's, by N log N."""
         if log_n in self.rings:
@@ -64,20 +121,32 @@ class Costs:
         near = min(self.rings, key=lambda n: (abs(n - log_n), n))
         ratio = (log_n << log_n) / (near << near)
         return {
-            name: (a * ratio, b * ratio, c * ratio)
-            for name, (a, b, c) in self.rings[near].items()
+            name: (a * ratio, b * ratio, c * ratio) for name, (a, b, c) in self.rings[near].items()
         }
+
+
+def _ring(fields: Fields) -> Ring:
+    def terms(operation: str) -> Terms:
+        values = fields.numbers(operation)
+        if len(values) != 3 or not all(isfinite(v) and v >= 0 for v in values):
+            raise fields.bad(operation, "three numbers, none of them negative")
+        return values[0], values[1], values[2]
+
+    return {operation: terms(operation) for operation in OPERATIONS}
+
+
+def _not_costs(where: str, why: str) -> ArtifactError:
+    return ArtifactError(
+        f"this is no file of costs: {why}", where=where, hint="make it with eer calibrate-costs"
+    )
 
 
 @cache
 def shipped(engine: str) -> Costs:
     """What comes with eer for an engine that programs are compiled for."""
-    text = files(__package__).joinpath("costs", f"{engine}.json").read_text(encoding="utf-8")
-    data = json.loads(text)
-    rings = {int(n): {k: tuple(v) for k, v in ring.items()} for n, ring in data["rings"].items()}
-    return Costs(
-        data["engine"], data["version"], data["cpu"], MappingProxyType(rings), source="shipped"
-    )
+    name = f"{engine}.json"
+    data = files(__package__).joinpath("costs", name).read_bytes()
+    return Costs.from_bytes(data, name, "shipped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +191,10 @@ class CostModel:
 
     def add(self, level: int) -> float:
         return self._at("add", level)
+
+    def accumulate(self, level: int) -> float:
+        """A summand added to a sum that is under way: of products, or of a fold."""
+        return self._at("accumulate", level)
 
     def add_plain(self, level: int) -> float:
         return self._at("add_plain", level)

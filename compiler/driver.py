@@ -21,6 +21,7 @@ from .backend.absorb import absorb
 from .backend.lower import Sample, Target, lower
 from .backend.planner import Search
 from .compiled import CompiledModel
+from .cost import Costs
 from .frontend import OnnxModel, Reference, export_torch, import_graph, load_onnx
 from .ir import interpret
 from .ir.printer import print_graph, print_program
@@ -35,6 +36,7 @@ from .passes.verdict import judge
 from .pipeline import DumpIr, Instrument, Pass, run_passes
 from .recorded import record_polynomials
 from .report import build_report, sample_rows
+from .timing.store import choose
 
 SAMPLE_WINDOWS = 64
 """Calibration windows on which programs are simulated while parameters are chosen."""
@@ -105,7 +107,8 @@ def compile_model(
     clock("choosing layouts and parameters")
     scheduled = run_passes(polynomial, (Pass("absorb", Stage.SCHEDULED, absorb),), instruments)
     sample = _sample(polynomial, ranges)
-    lowered = lower(scheduled, sample, _target(polynomial, sample, ranges, options))
+    costs = choose(options.costs, options.engine)
+    lowered = lower(scheduled, sample, _target(polynomial, sample, ranges, options, costs))
     for instrument in instruments:
         instrument("program", lambda: print_program(lowered.server.program), 0.0)
 
@@ -120,6 +123,7 @@ def compile_model(
         polynomials=polynomials,
         reference=_reference(model, ranges),
         options=options,
+        costs=costs,
         seconds=clock.seconds,
     )
     for text in report["warnings"]:
@@ -223,7 +227,9 @@ def _sample(graph: TensorGraph, ranges: Ranges) -> Sample:
     return Sample(inputs, interpret.outputs(graph, inputs))
 
 
-def _target(graph: TensorGraph, sample: Sample, ranges: Ranges, options: Options) -> Target:
+def _target(
+    graph: TensorGraph, sample: Sample, ranges: Ranges, options: Options, costs: Costs
+) -> Target:
     def accepts(noisy: dict[str, Vector]) -> bool:
         return judge(graph.outputs, sample.outputs, noisy, options.tolerance).accepted
 
@@ -237,6 +243,7 @@ def _target(graph: TensorGraph, sample: Sample, ranges: Ranges, options: Options
         ranges=spans,
         calibrated=ranges.calibrated,
         accepts=accepts,
+        costs=costs,
     )
 
 

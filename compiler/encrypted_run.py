@@ -16,8 +16,10 @@ from eer.runtime.client import Client
 from eer.runtime.engine import Engine
 from eer.runtime.engines import open_engine
 from eer.runtime.server import Server
+from eer.runtime.server_bundle import server_to_bytes
 
 from .ir.tensor import Vector
+from .memory import measure_server_peak
 
 FEWEST_TIMED = 3
 """Messages that the latency is a median of, where the data does not take as many."""
@@ -45,13 +47,17 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncryptedRun:
-    """Decrypted answers by name [windows, ...], and what it took; `bytes` are those of files."""
+    """Decrypted answers by name [windows, ...], and what it took; `bytes` are those of files.
+
+    `server_peak` is the resident memory of a server process of its own, where the system tells.
+    """
 
     outputs: dict[str, Vector]
     latency: Latency
     windows_per_second: float
     keygen_seconds: float
     bytes: dict[str, int]
+    server_peak: int | None
 
 
 def run_encrypted(
@@ -85,7 +91,10 @@ def run_encrypted(
         "answer": messages[0].answer,
     }
     throughput = client.batch / (latency.milliseconds / 1e3)
-    return EncryptedRun(outputs, latency, throughput, keygen, sizes)
+    peak = measure_server_peak(
+        server_to_bytes(bundle.server), keys.evaluation, client.encrypt(one), engine.name
+    )
+    return EncryptedRun(outputs, latency, throughput, keygen, sizes, peak)
 
 
 def _parts(arrays: Mapping[str, Vector], size: int) -> Iterator[dict[str, Vector]]:

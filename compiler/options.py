@@ -31,6 +31,8 @@ class Options:
     security       bits of security; there is no other choice than 128
     labels         class names, for the client's answers
     effort         how hard to look for a fast program: "low", "normal" or "high"
+    costs          what operations cost: "auto" takes what eer calibrate-costs measured on this
+                   machine, or else what is shipped; "shipped"; or a file that it wrote
     dump_ir        folder for the IR after every pass
     """
 
@@ -44,6 +46,7 @@ class Options:
     security: int = SECURITY_BITS
     labels: tuple[str, ...] = ()
     effort: Effort = "normal"
+    costs: str | Path = "auto"
     dump_ir: Path | None = None
 
     def __post_init__(self) -> None:

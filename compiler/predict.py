@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from eer.runtime.executor import schedule
 from eer.runtime.program import (
+    Add,
     AddPlain,
     DotCipher,
     DotPlain,
@@ -90,6 +91,10 @@ def _instructions(
     for step in schedule(program):
         number, ins = step.numbers[0], step.instructions[0]
         match ins:
+            case Rotate(src, _) if isinstance(step.instructions[-1], Add):
+                # A fold. The rotation's own number is not among those that the step leaves.
+                yield number - 1, cost.rotate(levels[src])
+                yield number, cost.accumulate(levels[src])
             case Rotate(src, _):
                 together = cost.rotate_many(levels[src], len(step.numbers))
                 yield from ((n, together / len(step.numbers)) for n in step.numbers)
@@ -98,14 +103,14 @@ def _instructions(
             case DotPlain(srcs, _, rescale, _):
                 level = levels[srcs[0]]
                 products = len(srcs) * cost.multiply_plain(level)
-                products += (len(srcs) - 1) * cost.add(level) + rescale * cost.rescale(level)
+                products += (len(srcs) - 1) * cost.accumulate(level) + rescale * cost.rescale(level)
                 yield number, products + operands(set(srcs), level)
             case DotCipher(pairs, rescale):
                 level = levels[pairs[0][0]]
                 total = operands({v for pair in pairs for v in pair}, level)
                 for a, b in pairs:
                     total += cost.square(level) if a == b else cost.multiply(level)
-                total += (len(pairs) - 1) * cost.add(level) + cost.relinearise(level)
+                total += (len(pairs) - 1) * cost.accumulate(level) + cost.relinearise(level)
                 yield number, total + rescale * cost.rescale(level)
             case LevelDown(src, _):
                 yield number, cost.level_down(levels[src])

@@ -47,7 +47,8 @@ def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
         f"{count} {name.replace('_', ' ')}"
         for name, count in report["program"]["operations"].items()
     )
-    keys = report["sizes"]
+    keys, stages = report["sizes"], report["predicted"]["stages_ms"]
+    server = report["predicted"]["server_bytes"]["peak"]
     parts.append(
         _pairs(
             ("security", _security(params)),
@@ -65,9 +66,10 @@ def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
             ),
             (
                 "latency",
-                f"about {_ms(report['predicted_ms'])} of CPU time a message (predicted; "
-                "eer verify measures)",
+                f"about {_ms(stages['total'])} of CPU time a message, {_ms(stages['run'])} at the "
+                "server (predicted; eer verify measures)",
             ),
+            ("memory", f"about {human_size(server)} at the server (predicted)"),
         )
     )
     parts += [Text(f"warning: {w}", style="yellow") for w in report["warnings"]]
@@ -163,8 +165,26 @@ def verification(found: Verification) -> list[RenderableType]:
                 f"{a.encrypted:.2%} encrypted",
             ),
         )
+    parts: list[RenderableType] = [table, _pairs(*lines)]
+    if found.predicted is not None:
+        parts.append(_foretold(found.predicted))
     title = f"{found.model} on {found.engine} {found.engine_version}: {_windows(found.windows)}"
-    return [Text(title), table, _pairs(*lines)]
+    return [Text(title), *parts]
+
+
+def _foretold(predicted: Json) -> Table:
+    """Each stage's time and each size: predicted, measured, and how far the prediction is off."""
+    table = _table("predicted against measured", "predicted", "measured", "off by")
+    names = {"total": "all stages", "evaluation_keys": "evaluation keys"}
+    names["server_peak"] = "server's memory"
+    for group, show in (("cpu_ms", _ms), ("bytes", human_size)):
+        for key, row in predicted[group].items():
+            name = names.get(key, key)
+            error = "" if row["error"] is None else f"{row['error']:+.0%}"
+            table.add_row(name, show(row["predicted"]), show(row["measured"]), error)
+    table.caption = "times are CPU time of a message"
+    table.caption_justify = "left"
+    return table
 
 
 def _accuracy(accuracy: Json) -> Table:

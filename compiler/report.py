@@ -21,15 +21,17 @@ from eer.runtime.params import MAX_LOG_QP_128
 from eer.runtime.program import infer_levels
 
 from .agreement import compare, post_process
-from .backend.levels import levels_used
 from .backend.lower import Lowered
 from .backend.simulate import simulate
-from .cost import CostModel
+from .cost import CostModel, Costs
 from .ir import interpret
-from .ir.tensor import Affine, Core, TensorGraph, Vector
+from .ir.tensor import TensorGraph, Vector
+from .layers import layers_json
+from .memory import predict_memory
 from .options import Options
 from .passes.activations import ActivationReport
 from .passes.calibrate import Ranges
+from .predict import Prediction, predict
 from .sizes import sizes_json
 
 FORMAT = 1
@@ -50,6 +52,7 @@ def build_report(
     polynomials: list[Json],
     reference: Mapping[str, Vector],
     options: Options,
+    costs: Costs,
     seconds: Callable[[], Mapping[str, float]],
 ) -> Json:
     """Everything that a user may want to know, measured where it can be.
@@ -58,6 +61,7 @@ def build_report(
     says of all calibration windows.
     """
     client, server = lowered.client, lowered.server
+    prediction = predict(server.program, CostModel(client.params.log_n, costs))
     warnings = dict.fromkeys((*ranges.warnings, *activations.warnings))
     return {
         "format": FORMAT,
@@ -77,13 +81,15 @@ def build_report(
         "activations": _activations(activations),
         "polynomials": polynomials,
         "parameters": parameters_json(client),
-        "layers": _layers(scheduled, lowered),
+        "layers": layers_json(scheduled, lowered.plan, server.program, prediction),
         "program": {
             **_program(server, client),
             "products_deep": max(lowered.plan.levels, default=0),
         },
-        "sizes": sizes_json(client),
-        "predicted_ms": lowered.plan.milliseconds,
+        "sizes": sizes_json(client, server.program),
+        "predicted_ms": prediction.total,
+        "predicted": predicted_json(prediction, client, server),
+        "costs": costs.describe(),
         "warnings": list(warnings),
         "options": _options(options),
         TIMINGS: dict(seconds()),
@@ -139,8 +145,8 @@ def _activations(report: ActivationReport) -> Json:
 
 
 def _options(options: Options) -> Json:
-    """All but where the IR was written: that says nothing of the result."""
-    found = _plain({k: v for k, v in asdict(options).items() if k != "dump_ir"})
+    """All but paths, which say nothing of the result; "costs" tells which were used."""
+    found = _plain({k: v for k, v in asdict(options).items() if k not in ("dump_ir", "costs")})
     assert isinstance(found, dict)
     return found
 
@@ -158,6 +164,27 @@ def parameters_json(client: ClientModel) -> Json:
         "log_qp_limit": MAX_LOG_QP_128[params.log_n],
         "security_bits": params.security_bits,
         "batch": client.batch,
+    }
+
+
+def predicted_json(prediction: Prediction, client: ClientModel, server: ServerModel) -> Json:
+    """CPU time of one core for one message, windows per second, and the server's memory."""
+    program = server.program
+    return {
+        "stages_ms": {
+            "encrypt": prediction.encrypt,
+            "run": prediction.run,
+            "decrypt": prediction.decrypt,
+            "total": prediction.total,
+        },
+        "run_ms": {
+            "load": prediction.load,
+            "compute": sum(prediction.instructions),
+            "save": prediction.save,
+        },
+        "prepare_ms": prediction.prepare,
+        "windows_per_second": 1e3 * client.batch / prediction.total,
+        "server_bytes": predict_memory(program, client.params, len(client.rotations)).to_json(),
     }
 
 
@@ -187,60 +214,6 @@ def _program(server: ServerModel, client: ClientModel) -> Json:
         "peak_ciphertexts": engine.counts.peak,
         "output_level": min(infer_levels(server.program)[o] for o in server.program.outputs),
     }
-
-
-def _layers(graph: TensorGraph, lowered: Lowered) -> list[Json]:
-    plan = lowered.plan
-    cost = CostModel(lowered.client.params.log_n)
-    layers: list[Json] = []
-    for number, node in enumerate(graph.nodes):
-        if levels_used(node) == 0:
-            continue
-        depth = plan.levels[number]
-        level = plan.rescaling.level(depth + levels_used(node))
-        entry: Json = {
-            "name": ", ".join(node.origin.names) or f"n{number}",
-            "ops": list(node.origin.ops),
-            "source": node.origin.source,
-            "shape": list(node.shape),
-            "depth_in": depth + levels_used(node),
-            "depth_out": depth,
-            "level_in": level,
-            "level_out": plan.rescaling.level(depth),
-        }
-        if isinstance(node.op, Affine):
-            a = plan.affine[number]
-            entry |= {
-                "kind": "affine",
-                "method": a.method,
-                "input_ciphertexts": sum(len(p) for p in a.packed.values()),
-                "rotations": a.rotations,
-                "plain_products": a.products,
-                "cipher_products": 0,
-                "predicted_ms": a.milliseconds,
-            }
-        else:
-            ciphers = plan.layouts[number].ciphers
-            one = node.op.plan if isinstance(node.op, Core) else None
-            products, plains = (one.products, one.plain_products) if one else (1, 0)
-            # As the planner counts it: at the level of the last product.
-            last = plan.rescaling.level(depth + 1)
-            each = (
-                products * (cost.multiply(last) + cost.relinearise(last))
-                + levels_used(node) * cost.rescale(last)
-                + plains * cost.multiply_plain(last)
-            )
-            entry |= {
-                "kind": "activation" if one else "product",
-                "method": f"degree {one.degree}" if one else "",
-                "input_ciphertexts": 0,
-                "rotations": 0,
-                "plain_products": plains * ciphers,
-                "cipher_products": products * ciphers,
-                "predicted_ms": ciphers * each,
-            }
-        layers.append(entry)
-    return layers
 
 
 def _plain(value: Any) -> Any:

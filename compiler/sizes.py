@@ -7,13 +7,14 @@ import numpy as np
 from eer.runtime.fields import Json
 from eer.runtime.model import ClientModel
 from eer.runtime.params import CkksParams
+from eer.runtime.program import Program, infer_levels
 
-_WORD = 8
+WORD = 8
 """Bytes of one residue before compression."""
 
 
-def sizes_json(client: ClientModel) -> Json:
-    """Bytes of what one client sends: its evaluation keys once, and one message of windows.
+def sizes_json(client: ClientModel, program: Program) -> Json:
+    """Bytes of what goes over the wire: evaluation keys once, and one message and its answer.
 
     Exact for DESILO FHE but for headers; within a tenth for SEAL, whose files carry seeds and are
     compressed.
@@ -22,12 +23,26 @@ def sizes_json(client: ClientModel) -> Json:
     seal = params.engine == "seal"
     one_rotation, relinearisation = _seal_keys(params) if seal else _desilo_keys(params)
     fresh = _seal_fresh if seal else _desilo_cipher
+    levels = infer_levels(program)
+    answer = sum((2 if seal else 1) * fresh(params, levels[o]) for o in program.outputs)
     return {
         "input_ciphertexts": len(client.input_levels),
         "upload_bytes": round(sum(fresh(params, level) for level in client.input_levels)),
+        "download_bytes": round(answer),
         "galois_keys": len(client.rotations),
         "evaluation_key_bytes": round(len(client.rotations) * one_rotation + relinearisation),
+        "evaluation_key_bytes_held": round(key_bytes_held(params, len(client.rotations))),
     }
+
+
+def key_bytes_held(params: CkksParams, rotations: int) -> float:
+    """Bytes that the evaluation keys take at the server, which needs both halves of each."""
+    if params.engine == "desilo":
+        one, relinearisation = _desilo_keys(params)
+        return rotations * one + relinearisation
+    digits = len(params.log_q)
+    words = 2 * digits * (digits + len(params.log_p)) * params.ring_dimension
+    return float((rotations + 1) * words * WORD)
 
 
 def _seal_keys(params: CkksParams) -> tuple[float, float]:
@@ -47,12 +62,12 @@ def _seal_fresh(params: CkksParams, level: int) -> float:
 def _compressed(params: CkksParams, log_prime: float) -> float:
     """Bytes of N residues in 64-bit words after an entropy coder that looks at single bytes."""
     full, rest = divmod(round(log_prime), 8)
-    share = np.full(256, full / _WORD / 256)
-    share[: 1 << rest] += (1 if rest else 0) / _WORD / (1 << rest)
-    share[0] += (_WORD - full - (1 if rest else 0)) / _WORD
+    share = np.full(256, full / WORD / 256)
+    share[: 1 << rest] += (1 if rest else 0) / WORD / (1 << rest)
+    share[0] += (WORD - full - (1 if rest else 0)) / WORD
     seen = share[share > 0]
     bits_a_byte = float(-(seen * np.log2(seen)).sum())
-    return params.ring_dimension * _WORD * bits_a_byte / 8
+    return params.ring_dimension * WORD * bits_a_byte / 8
 
 
 def _desilo_keys(params: CkksParams) -> tuple[float, float]:
@@ -67,10 +82,10 @@ def _desilo_keys(params: CkksParams) -> tuple[float, float]:
     def key(level: int) -> float:
         primes = level + 2
         digits = -(-primes // special)
-        return 2.0 * digits * (primes + special) * _WORD * params.ring_dimension
+        return 2.0 * digits * (primes + special) * WORD * params.ring_dimension
 
     return key(top - 1 if shared else top), key(top - 1) if top else 0.0
 
 
 def _desilo_cipher(params: CkksParams, level: int) -> float:
-    return 2.0 * (level + 2) * _WORD * params.ring_dimension
+    return 2.0 * (level + 2) * WORD * params.ring_dimension

@@ -23,6 +23,7 @@ from .agreement import Agreement, compare, post_process
 from .backend.simulate import simulate
 from .compiled import CompiledModel
 from .encrypted_run import Latency, Progress, run_encrypted
+from .foretold import compare_predictions
 from .frontend import OnnxModel, Reference, load_onnx
 from .ir import interpret
 from .ir.tensor import Vector
@@ -44,6 +45,8 @@ class Verification:
                     model.eer does not tell the polynomial model apart from the program
     noise           the compiled program in exact slots against the decrypted answers
     windows_per_second  in full messages, encryption and decryption included
+    predicted       predictions of the compilation against what was measured, None on an engine
+                    other than the one that it was compiled for
     refused         windows that a client would refuse as outside the calibrated range
     log_qp          as read back from the engine
     outputs         decrypted answers by name [windows, ...]
@@ -66,6 +69,7 @@ class Verification:
     windows_per_second: float
     keygen_seconds: float
     bytes: Mapping[str, int]
+    predicted: Json | None
     refused: int
     accuracy: Accuracy | None
     outputs: Mapping[str, Vector] = field(repr=False)
@@ -97,6 +101,7 @@ class Verification:
             "packing": None if self.packing is None else self.packing.to_json(),
             "noise": self.noise.to_json(),
             "bytes": dict(self.bytes),
+            "predicted": self.predicted,
             "refused_windows": self.refused,
             "accuracy": None if self.accuracy is None else self.accuracy.to_json(),
         }
@@ -164,6 +169,9 @@ def verify(
         windows_per_second=run.windows_per_second,
         keygen_seconds=run.keygen_seconds,
         bytes=run.bytes,
+        predicted=compare_predictions(
+            bundle.report, opened.name, run.latency.cpu, run.bytes, run.server_peak
+        ),
         refused=_refused(client, shaped),
         accuracy=None
         if truth is None

@@ -32,6 +32,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 _HELP = {
     "verify": "Run the encrypted model over a data set and compare it with the original.",
     "explain": "Show what a compiled model does, layer by layer, and what it costs.",
+    "calibrate-costs": "Measure what each operation of an engine costs on this machine.",
 }
 """Short help for known commands of other packages, so that `eer --help` imports none of them."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import sqrt
 
@@ -13,7 +13,7 @@ from ..cost import CostModel
 from ..ir.layout import NOTHING, Index, Layout
 from .bsgs import choose_split
 from .cover import MAX_TERMS, Source, Term, cover, pack_for, read, slide
-from .decision import AffinePlan, CipherPlan
+from .decision import AffinePlan, CipherPlan, RunnerUp
 from .pattern import Pattern
 from .prefold import find_prefold
 
@@ -267,4 +267,17 @@ def best_plans(
     for plan in ranked:
         if sum(p.family == plan.family for p in chosen) < keep:
             chosen.append(plan)
-    return chosen
+    return [_with_runner_up(plan, ranked) for plan in chosen]
+
+
+def _with_runner_up(plan: AffinePlan, ranked: Sequence[AffinePlan]) -> AffinePlan:
+    def counts(p: AffinePlan) -> tuple[int, int, int]:
+        return p.inputs, p.rotations, p.products
+
+    other = next((p for p in ranked if counts(p) != counts(plan)), None)
+    if other is None:
+        return plan
+    found = RunnerUp(
+        other.method, other.inputs, other.rotations, other.products, other.milliseconds
+    )
+    return replace(plan, runner_up=found)

@@ -17,6 +17,17 @@ class CipherPlan:
     split: Split
 
 
+@dataclass(frozen=True, slots=True)
+class RunnerUp:
+    """What the next best plan would have taken."""
+
+    method: str
+    inputs: int
+    rotations: int
+    products: int
+    milliseconds: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class AffinePlan:
     """How an affine map is carried out.
@@ -26,6 +37,8 @@ class AffinePlan:
     `packed[k]` is the client's packing [ciphertexts, slots] for operand k, where that is an input.
     Sources are numbered over all ciphertexts of all operands, in order. `ciphers` holds a plan for
     each output ciphertext; all of them are folded by `strides`. `layout` is what comes out.
+    `runner_up` is the cheapest plan found for the same map that takes other rotations, products or
+    inputs.
     """
 
     layout: Layout
@@ -38,6 +51,12 @@ class AffinePlan:
     babies: int
     giants: int
     milliseconds: float
+    runner_up: RunnerUp | None = None
+
+    @property
+    def inputs(self) -> int:
+        """Input ciphertexts that the client packs for this map."""
+        return sum(len(p) for p in self.packed.values())
 
     @property
     def products(self) -> int:

@@ -15,7 +15,7 @@ from eer.runtime.params import CkksParams
 from eer.runtime.program import Program, Rotate, infer_levels
 from eer.runtime.scales import assign_scales
 
-from ..cost import CostModel
+from ..cost import CostModel, Costs
 from ..ir.tensor import Affine, Input, Output, TensorGraph, Vector
 from .emit import Emitted, emit
 from .levels import assign_levels, deepest_path, levels_used, steps_of
@@ -40,7 +40,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """What to lower for. `accepts(outputs)` judges a simulation with noise on the sample."""
+    """What to lower for. `accepts(outputs)` judges a simulation with noise on the sample.
+
+    Plans are compared by `costs`.
+    """
 
     engine: str
     security: int
@@ -50,6 +53,7 @@ class Target:
     ranges: Mapping[str, tuple[Vector, Vector]]
     calibrated: bool
     accepts: Callable[[dict[str, Vector]], bool]
+    costs: Costs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +85,7 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
         if target.batch > trial.slots:
             continue
         try:
-            cost = CostModel(trial.log_n)
+            cost = CostModel(trial.log_n, target.costs)
             plan = plan_graph(graph, slots, cost, target.search, candidate.rescaling)
         except ParameterError as problem:
             refused = problem

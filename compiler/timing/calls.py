@@ -131,11 +131,18 @@ class _At:
             len(STEPS),
         )
         yield self._call(
-            "rotate, hoisted",
-            lambda m: m.rotate_many(level, len(STEPS)),
-            lambda x: ev.rotate_many(x[0], STEPS),
+            "rotate and add",
+            lambda m: m.rotate(level) + m.accumulate(level),
+            lambda x: ev.rotate_add(x[0], STEPS[-1]),
             1,
         )
+        if self.engine.capabilities.hoisting:
+            yield self._call(
+                "rotate, hoisted",
+                lambda m: m.rotate_many(level, len(STEPS)),
+                lambda x: ev.rotate_many(x[0], STEPS),
+                1,
+            )
 
     def _products(self, rescale: bool) -> Iterator[Call]:
         ev, level, note = self.ev, self.level, "" if rescale else ", not rescaled"
@@ -195,14 +202,14 @@ def _dot_plain(
 
 
 def _dot_plain_cost(level: int, rescale: bool, terms: int, operands: int, m: CostModel) -> float:
-    products = terms * m.multiply_plain(level) + (terms - 1) * m.add(level)
+    products = terms * m.multiply_plain(level) + (terms - 1) * m.accumulate(level)
     last = rescale * m.rescale(level) + m.add_plain(level - rescale)
     return operands * m.operand(level) + products + last
 
 
 def _dot_cipher_cost(level: int, rescale: bool, pairs: int, m: CostModel) -> float:
     each = m.multiply(level) + 2 * m.operand(level)
-    return pairs * each + (pairs - 1) * m.add(level) + _after_products(level, rescale, m)
+    return pairs * each + (pairs - 1) * m.accumulate(level) + _after_products(level, rescale, m)
 
 
 def _after_products(level: int, rescale: bool, m: CostModel) -> float:

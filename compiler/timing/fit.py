@@ -18,9 +18,7 @@ DIGITS = 5
 def fit(measured: Measured, cpu: str) -> Costs:
     """Costs of the engine that was measured, on `cpu`; no term is negative."""
     rings = sorted({m.log_n for m in measured.measurements})
-    found = {
-        n: _fit_ring([m for m in measured.measurements if m.log_n == n], n) for n in rings
-    }
+    found = {n: _fit_ring([m for m in measured.measurements if m.log_n == n], n) for n in rings}
     return Costs(measured.engine, measured.version, cpu, found)
 
 
@@ -33,7 +31,9 @@ def _fit_ring(measurements: Sequence[Measurement], log_n: int) -> dict[str, Term
     times = np.array([m.milliseconds for m in measurements])
     solution, _ = nnls(design / times[:, None], np.ones(len(times)))
     rounded = (float(f"{x:.{DIGITS}g}") for x in solution)
-    return _terms(dict(zip(wanted, rounded, strict=True)))
+    found = _terms(dict(zip(wanted, rounded, strict=True)))
+    hoisted = any(design[:, k].any() for k, (o, _) in enumerate(wanted) if o == "next_rotation")
+    return found if hoisted else found | {"next_rotation": found["rotate"]}
 
 
 def _model(log_n: int, given: dict[tuple[str, int], float]) -> CostModel:

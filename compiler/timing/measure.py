@@ -28,6 +28,9 @@ BURST_MS = 4.0
 
 FEWEST_ROUNDS = 3
 
+CALIBRATION_SECONDS = 30.0
+"""How long is usually enough."""
+
 Progress = Callable[[float], None]
 """Called with the share of the work that is done."""
 

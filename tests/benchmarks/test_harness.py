@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks import command, pools
 from benchmarks.cases import STANDARD, Case, parse, parse_all
 from benchmarks.command import main
-from benchmarks.costs import Measurement, fit
 from benchmarks.peers import environments
 from benchmarks.peers.catalogue import PEERS, Unable
 from benchmarks.process import Launch
 from benchmarks.result import Timing, medians, speedup
 from benchmarks.session import Conditions, Entry, run_case
 from benchmarks.source import load_case
-from eer.compiler.cost import CostModel
 from eer.runtime.errors import DataError, UsageError
 from eer.runtime.params import MAX_LOG_QP_128
 
@@ -67,26 +63,6 @@ def test_cases_by_name() -> None:
 def test_a_case_that_is_not_there(text: str) -> None:
     with pytest.raises(UsageError, match="there is no case"):
         parse(text)
-
-
-def test_fit_finds_the_coefficients_that_made_the_times() -> None:
-    truth = CostModel(13, 0.1, 0.4, 0.06, 0.05, 0.02, 0.2, 1.3, 0.9)
-    forms: list[Callable[[int, CostModel], float]] = [
-        lambda level, m: m.rotate(level),
-        lambda level, m: m.add(level),
-        lambda level, m: m.multiply_plain(level),
-        lambda level, m: m.multiply_plain(level) + m.rescale(level),
-        lambda level, m: m.multiply(level) + m.relinearise(level) + m.rescale(level),
-        lambda level, m: m.encrypt(level),
-        lambda level, m: m.decrypt(),
-    ]
-    measurements = [
-        Measurement("", 13, level, form(level, truth), partial(form, level))
-        for level in range(4)
-        for form in forms
-    ]
-    for name, value in fit(measurements).items():
-        assert value == pytest.approx(getattr(truth, name), rel=1e-6), name
 
 
 def test_peers_get_128_bits() -> None:

@@ -17,6 +17,7 @@ from eer.runtime.client import Client
 from eer.runtime.errors import DataError, ParameterError, UsageError
 from eer.runtime.fields import Json
 from eer.runtime.params import MAX_LOG_QP_128
+from eer.runtime.server import Server
 from tests.compiler.networks import Array, Net, make, mlp
 
 OPTIONS = Options(max_degree=4, tolerance=0.05, labels=("calm", "tense", "happy"))
@@ -105,7 +106,11 @@ def test_parameters_and_layers_add_up(compiled: CompiledModel) -> None:
     assert sum(layer["rotations"] for layer in layers) == operations["rotate"]
     products = operations.get("multiply_cipher", 0) + operations.get("square", 0)
     assert sum(layer["cipher_products"] for layer in layers) == products
-    assert sum(layer["predicted_ms"] for layer in layers) == pytest.approx(report["predicted_ms"])
+    computed = report["predicted"]["run_ms"]["compute"]
+    assert sum(layer["predicted_ms"] for layer in layers) == pytest.approx(computed)
+    stages = report["predicted"]["stages_ms"]
+    assert sum(stages[s] for s in ("encrypt", "run", "decrypt")) == pytest.approx(stages["total"])
+    assert report["predicted_ms"] == stages["total"]
     assert report["sizes"]["galois_keys"] == len(report["program"]["rotation_steps"])
 
 
@@ -114,12 +119,14 @@ def test_sizes_are_those_of_the_files(engine: str) -> None:
     model, data = make(mlp)
     compiled = compile_model(model, data, Options(engine=engine, max_degree=4, tolerance=0.05))
     client = Client(compiled.client)
-    sizes = sizes_json(compiled.client)
+    sizes = sizes_json(compiled.client, compiled.server.program)
     keys = client.generate_keys()
     near = 0.1 if engine == "seal" else 0.001
     assert sizes["evaluation_key_bytes"] == pytest.approx(len(keys.evaluation), rel=near)
     message = client.encrypt(data["x"][:1])
     assert sizes["upload_bytes"] == pytest.approx(len(message), rel=near)
+    server = Server(compiled.server, keys.evaluation)
+    assert sizes["download_bytes"] == pytest.approx(len(server.run(message)), rel=near, abs=1024)
 
 
 def test_without_data_the_assumption_is_a_warning_and_in_the_report() -> None:

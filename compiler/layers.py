@@ -1,0 +1,100 @@
+"""The layers of a compiled program: what each does, and what it is predicted to take."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from eer.runtime.fields import Json
+from eer.runtime.program import Program
+
+from .backend.decision import AffinePlan
+from .backend.levels import levels_used
+from .backend.planner import Plan
+from .ir.tensor import Affine, Core, Node, TensorGraph
+from .predict import Prediction
+
+
+def layers_json(
+    graph: TensorGraph, plan: Plan, program: Program, prediction: Prediction
+) -> list[Json]:
+    """One object for each node of the scheduled graph that computes something, in order.
+
+    `predicted_ms` is that of the instructions which carry the node's label: those of nodes that
+    share one are shared out by their products and rotations.
+    """
+    entries = {
+        number: _entry(node, number, plan)
+        for number, node in enumerate(graph.nodes)
+        if levels_used(node) > 0
+    }
+    times: dict[str, float] = defaultdict(float)
+    for label, milliseconds in zip(program.labels, prediction.instructions, strict=True):
+        times[label] += milliseconds
+    sharers: dict[str, float] = defaultdict(float)
+    for entry in entries.values():
+        sharers[entry["name"]] += _weight(entry)
+    for entry in entries.values():
+        name = entry["name"]
+        entry["predicted_ms"] = times[name] * _weight(entry) / sharers[name]
+    return list(entries.values())
+
+
+def label_of(node: Node, number: int) -> str:
+    """The label of a node's instructions, as the emitter writes it."""
+    return ", ".join(node.origin.names) or f"n{number}"
+
+
+def _weight(entry: Json) -> float:
+    switches: int = entry["rotations"] + entry["cipher_products"]
+    plains: int = entry["plain_products"]
+    return 1.0 + 10.0 * switches + plains
+
+
+def _entry(node: Node, number: int, plan: Plan) -> Json:
+    depth = plan.levels[number]
+    before = depth + levels_used(node)
+    entry: Json = {
+        "name": label_of(node, number),
+        "ops": list(node.origin.ops),
+        "source": node.origin.source,
+        "shape": list(node.shape),
+        "depth_in": before,
+        "depth_out": depth,
+        "level_in": plan.rescaling.level(before),
+        "level_out": plan.rescaling.level(depth),
+    }
+    if isinstance(node.op, Affine):
+        return entry | _affine(plan.affine[number])
+    ciphers = plan.layouts[number].ciphers
+    scheme = node.op.plan if isinstance(node.op, Core) else None
+    products, plains = (scheme.products, scheme.plain_products) if scheme else (1, 0)
+    return entry | {
+        "kind": "activation" if scheme else "product",
+        "method": f"degree {scheme.degree}" if scheme else "",
+        "input_ciphertexts": 0,
+        "rotations": 0,
+        "plain_products": plains * ciphers,
+        "cipher_products": products * ciphers,
+    }
+
+
+def _affine(plan: AffinePlan) -> Json:
+    other = plan.runner_up
+    return {
+        "kind": "affine",
+        "method": plan.method,
+        "input_ciphertexts": plan.inputs,
+        "rotations": plan.rotations,
+        "plain_products": plan.products,
+        "cipher_products": 0,
+        "planned_ms": plan.milliseconds,
+        "runner_up": None
+        if other is None
+        else {
+            "method": other.method,
+            "input_ciphertexts": other.inputs,
+            "rotations": other.rotations,
+            "plain_products": other.products,
+            "planned_ms": other.milliseconds,
+        },
+    }

@@ -1,0 +1,147 @@
+"""Memory of a server that runs a program: predicted, and measured in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from eer.runtime.executor import schedule
+from eer.runtime.fields import Json
+from eer.runtime.files import write_file
+from eer.runtime.params import CkksParams
+from eer.runtime.program import DotCipher, DotPlain, Program, infer_levels
+
+from .predict import encoded_plains
+from .sizes import WORD, key_bytes_held
+
+PROCESS = {"seal": 62e6, "desilo": 92e6}
+"""Bytes of a process that has loaded Python, numpy and the engine's library, and no model yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMemory:
+    """Bytes that a server holds for one model and one user while it answers.
+
+    `ciphertexts` is the most at any moment of a run, the message included.
+    """
+
+    process: float
+    keys: float
+    plaintexts: float
+    ciphertexts: float
+
+    @property
+    def peak(self) -> float:
+        return self.process + self.keys + self.plaintexts + self.ciphertexts
+
+    def to_json(self) -> Json:
+        return {
+            "process": round(self.process),
+            "keys": round(self.keys),
+            "plaintexts": round(self.plaintexts),
+            "ciphertexts": round(self.ciphertexts),
+            "peak": round(self.peak),
+        }
+
+
+def predict_memory(program: Program, params: CkksParams, rotations: int) -> ServerMemory:
+    """What `program` takes with keys for so many rotations."""
+    encoded = sum(_plain_bytes(params, level) for _, level in encoded_plains(program))
+    vectors = len(program.plains) * program.slots * WORD
+    keys = key_bytes_held(params, rotations)
+    process = PROCESS.get(params.engine, min(PROCESS.values()))
+    return ServerMemory(process, keys, encoded + vectors, _most_ciphertexts(program, params))
+
+
+def _most_ciphertexts(program: Program, params: CkksParams) -> float:
+    """Bytes of ciphertexts at the fullest moment, as the executor frees them."""
+    levels = infer_levels(program)
+    # The executor has a dictionary of live values; the caller keeps the inputs until the end.
+    inputs = range(len(program.input_levels))
+    held = {n: _cipher_bytes(params, levels[n]) for n in inputs}
+    most = sum(held.values())
+    factors: set[int] = set()
+    for step in schedule(program):
+        for number in step.numbers:
+            held[number] = _cipher_bytes(params, levels[number])
+        ins = step.instructions[0]
+        work = 0.0
+        if isinstance(ins, DotPlain | DotCipher):
+            # A sum, and the product that is added to it.
+            source = ins.srcs[0] if isinstance(ins, DotPlain) else ins.pairs[0][0]
+            polynomials = 2 if isinstance(ins, DotPlain) else 3
+            work = polynomials / 2 * _cipher_bytes(params, levels[source])
+            read = (
+                set(ins.srcs)
+                if isinstance(ins, DotPlain)
+                else {v for pair in ins.pairs for v in pair}
+            )
+            for value in read - factors:
+                held[value] = held.get(value, 0.0) + _factor_bytes(params, levels[value])
+            factors |= read
+        most = max(most, sum(held.values()) + work)
+        for number in step.last_reads:
+            if number not in inputs:
+                held.pop(number, None)
+    return most
+
+
+def _cipher_bytes(params: CkksParams, level: int) -> float:
+    extra = 2 if params.engine == "desilo" else 1
+    return 2.0 * (level + extra) * params.ring_dimension * WORD
+
+
+def _factor_bytes(params: CkksParams, level: int) -> float:
+    """What an engine keeps beside a ciphertext that products have read."""
+    return 2.0 * (level + 1) * params.ring_dimension * WORD if params.engine == "desilo" else 0.0
+
+
+def _plain_bytes(params: CkksParams, level: int) -> float:
+    """An encoded vector; DESILO's adapter keeps the values as well."""
+    values = params.slots * WORD if params.engine == "desilo" else 0
+    return float((level + 1) * params.ring_dimension * WORD + values)
+
+
+_SERVER = """
+import sys
+from eer.runtime.server_bundle import load_server
+from eer.runtime.engines import open_engine
+from eer.runtime.server import Server
+
+folder, engine = sys.argv[1:]
+model = load_server(f"{folder}/server.eer")
+server = Server(model, f"{folder}/evaluation.key", open_engine(model.params, engine))
+for _ in range(2):
+    server.run(f"{folder}/window.ct")
+with open("/proc/self/status") as status:
+    print(next(line.split()[1] for line in status if line.startswith("VmHWM:")))
+"""
+
+
+def measure_server_peak(server: bytes, keys: bytes, message: bytes, engine: str) -> int | None:
+    """Most bytes of resident memory of a new process that answers `message`.
+
+    Arguments are the contents of files. None where the system does not tell, or where the process
+    failed: a verification is worth something without it.
+    """
+    if not Path("/proc/self/status").exists():
+        return None
+    with TemporaryDirectory(prefix="eer-") as folder:
+        contents = {"server.eer": server, "evaluation.key": keys, "window.ct": message}
+        for name, content in contents.items():
+            write_file(Path(folder) / name, content)
+        done = subprocess.run(
+            [sys.executable, "-c", _SERVER, folder, engine],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=False,
+        )
+    if done.returncode or not done.stdout.strip().isdecimal():
+        return None
+    return int(done.stdout) * 1024
