@@ -52,7 +52,7 @@ def test_quick_start_in_a_shell(tmp_path: Path) -> None:
 
 def test_commands_in_the_table_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`eer ([a-z]+)", text))
+    named = set(re.findall(r"`eer ([a-z-]+)", text))
     assert {"keygen", "encrypt", "run", "decrypt", "verify"} <= named
     listed = run([sys.executable, "-m", "eer.runtime.cli", "--help"], ROOT)
-    assert named <= set(re.findall(r"^\s+([a-z]+)  ", listed, re.MULTILINE)), listed
+    assert named <= set(re.findall(r"^\s+([a-z-]+)  ", listed, re.MULTILINE)), listed
