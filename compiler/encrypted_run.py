@@ -78,7 +78,7 @@ def run_encrypted(
     one = {n: a[:1] for n, a in arrays.items()}
     extra = FEWEST_TIMED + 1 - len(messages)
     timed = messages + [_message(client, server, one) for _ in range(extra)]
-    # The first message warms up: the server encodes weights when they are first used.
+    # The first message warms up: libraries fill their pools of memory.
     latency = Latency(_medians([m.wall for m in timed[1:]]), _medians([m.cpu for m in timed[1:]]))
     outputs = {
         name: np.concatenate([np.asarray(m.outputs[name], np.float64) for m in messages])

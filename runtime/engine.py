@@ -62,8 +62,14 @@ class EvaluationKeys:
 class Evaluator(Protocol):
     """Ciphertext operations under one set of evaluation keys."""
 
-    def prepare_plain(self, values: Vector, level: int, scale: float) -> Plain:
-        """Encode `values` [slots] for use with a ciphertext of this level."""
+    def prepare_plain(
+        self, values: Vector, level: int, scale: float, summand: bool = False
+    ) -> Plain:
+        """Encode `values` [slots] for use with a ciphertext of this level.
+
+        `summand` says what to prepare for: to be added, or to be multiplied. Either works with
+        both; what was not prepared for may take longer when it is first used.
+        """
 
     def rotate(self, a: Cipher, step: int) -> Cipher: ...
     def rotate_many(self, a: Cipher, steps: Sequence[int]) -> list[Cipher]: ...

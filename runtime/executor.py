@@ -95,22 +95,22 @@ class Executor:
         scales = assign_scales(program, engine.moduli, input_scale)
         cache: dict[tuple[int, int, float], Plain] = {}
 
-        def encode(plain: int, level: int, scale: float) -> Plain:
+        def encode(plain: int, level: int, scale: float, summand: bool) -> Plain:
             key = (plain, level, scale)
             if key not in cache:
                 vector = np.repeat(program.plains[plain], self.batch)
-                cache[key] = self._evaluator.prepare_plain(vector, level, scale)
+                cache[key] = self._evaluator.prepare_plain(vector, level, scale, summand)
             return cache[key]
 
         encoded: dict[int, tuple[Plain, ...]] = {}
         for number, ins in program:
             if isinstance(ins, AddPlain):
                 (scale,) = scales.plains[number]
-                encoded[number] = (encode(ins.plain, levels[ins.src], scale),)
+                encoded[number] = (encode(ins.plain, levels[ins.src], scale, True),)
             elif isinstance(ins, DotPlain):
                 level = levels[ins.srcs[0]]
                 encoded[number] = tuple(
-                    encode(p, level, s)
+                    encode(p, level, s, False)
                     for p, s in zip(ins.plains, scales.plains[number], strict=True)
                 )
         return encoded

@@ -63,6 +63,8 @@ class Server:
             )
         self._key_id: str = file.binding.key_id
         keys = self._engine.load_evaluation_keys(file.body, self._key_id, file.rotations)
+        # The file's bytes are not needed beside the library's keys: make room for the weights.
+        del file
         self._evaluator: Evaluator = self._engine.evaluator(keys)
         self._executor: Executor = Executor(
             self._engine, self._evaluator, model.program, model.input_scale

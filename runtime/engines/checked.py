@@ -193,9 +193,12 @@ class CheckedEvaluator(ABC):
         self._steps = frozenset(keys.rotations)
         self._moduli = engine.moduli
 
-    def prepare_plain(self, values: Vector, level: int, scale: float) -> Plaintext:
+    def prepare_plain(
+        self, values: Vector, level: int, scale: float, summand: bool = False
+    ) -> Plaintext:
         vector = self._engine.check_plain(values, level, scale)
-        return Plaintext(self._encode(vector, level, scale), level, scale, self._engine.space)
+        handle = self._encode(vector, level, scale, summand)
+        return Plaintext(handle, level, scale, self._engine.space)
 
     def rotate(self, a: Ciphertext, step: int) -> Ciphertext:
         self._own(a)
@@ -325,7 +328,7 @@ class CheckedEvaluator(ABC):
         return self._add(a, self._make(self._rotate(a, step), a.level, a.scale))
 
     @abstractmethod
-    def _encode(self, values: Vector, level: int, scale: float) -> Any: ...
+    def _encode(self, values: Vector, level: int, scale: float, summand: bool) -> Any: ...
     @abstractmethod
     def _rotate(self, a: Ciphertext, step: int) -> Any: ...
     @abstractmethod

@@ -124,7 +124,7 @@ class ClearEngine(CheckedEngine):
 class ClearEvaluator(CheckedEvaluator):
     _engine: ClearEngine
 
-    def _encode(self, values: Vector, level: int, scale: float) -> Vector:
+    def _encode(self, values: Vector, level: int, scale: float, summand: bool) -> Vector:
         return self._engine.noisy(values.copy(), self._engine.encoding_variance(), scale)
 
     def _rotate(self, a: Ciphertext, step: int) -> Vector:

@@ -46,9 +46,10 @@ class _Value:
 
 @dataclass(slots=True, eq=False)
 class _Vector:
-    """A plaintext, encoded when it is known whether it is multiplied or added."""
+    """A plaintext in the forms in which it was needed so far."""
 
     values: Vector
+    level: int
     factor: Any | None = None
     summand: Any | None = None
 
@@ -250,8 +251,11 @@ class DesiloEvaluator(CheckedEvaluator):
         self._lib = engine.lib
         self._keys = raw
 
-    def _encode(self, values: Vector, level: int, scale: float) -> _Vector:
-        return _Vector(values.copy())
+    def _encode(self, values: Vector, level: int, scale: float, summand: bool) -> _Vector:
+        vector = _Vector(values.copy(), level)
+        with DesiloCall("encode a vector"):
+            _ = self._plain_summand(vector) if summand else self._plain_factor(vector)
+        return vector
 
     def _rotate(self, a: Ciphertext, step: int) -> _Value:
         self._check_rotatable(a)
@@ -291,12 +295,9 @@ class DesiloEvaluator(CheckedEvaluator):
             return _Value(self._lib.negate(a.handle.cipher), a.handle.transformed)
 
     def _add_plain(self, a: Ciphertext, p: Plaintext) -> _Value:
-        vector: _Vector = p.handle
         with DesiloCall("add a plaintext"):
-            if vector.summand is None:
-                vector.summand = self._lib.encode(vector.values, p.level)
             cipher = self._engine.coefficients(a.handle)
-            return _Value(self._lib.add(cipher, vector.summand), False)
+            return _Value(self._lib.add(cipher, self._plain_summand(p.handle)), False)
 
     def _dot_plain(
         self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float, rescale: bool
@@ -308,10 +309,10 @@ class DesiloEvaluator(CheckedEvaluator):
                 value: _Value = cts[0].handle
                 value.multiplied = True
                 cipher = self._engine.coefficients(value)
-                return _Value(lib.multiply(cipher, self._plain_factor(pts[0])), True)
+                return _Value(lib.multiply(cipher, self._plain_factor(pts[0].handle)), True)
             total = None
             for a, p in zip(cts, pts, strict=True):
-                product = lib.multiply(self._factor(a.handle), self._plain_factor(p))
+                product = lib.multiply(self._factor(a.handle), self._plain_factor(p.handle))
                 total = product if total is None else lib.add(total, product)
         return _Value(total, True)
 
@@ -343,12 +344,16 @@ class DesiloEvaluator(CheckedEvaluator):
             value.multiplied = True
         return value.factor
 
-    def _plain_factor(self, p: Plaintext) -> Any:
-        vector: _Vector = p.handle
+    def _plain_factor(self, vector: _Vector) -> Any:
         if vector.factor is None:
-            encoded = self._lib.encode(vector.values, p.level)
+            encoded = self._lib.encode(vector.values, vector.level)
             vector.factor = self._lib.ntt(self._lib.rescale(encoded))
         return vector.factor
+
+    def _plain_summand(self, vector: _Vector) -> Any:
+        if vector.summand is None:
+            vector.summand = self._lib.encode(vector.values, vector.level)
+        return vector.summand
 
 
 def _residues(data: bytes, n: int) -> list[Any]:

@@ -120,7 +120,7 @@ class DryEvaluator(CheckedEvaluator):
         if times:
             self.counts.ops[op, level] += times
 
-    def _encode(self, values: Vector, level: int, scale: float) -> None:
+    def _encode(self, values: Vector, level: int, scale: float, summand: bool) -> None:
         self._count("encode", level)
 
     def _rotate(self, a: Ciphertext, step: int) -> None:

@@ -57,7 +57,7 @@ class SealEvaluator(CheckedEvaluator):
         self._galois = raw.galois
         self._ev = sealapi.Evaluator(engine.context)
 
-    def _encode(self, values: Vector, level: int, scale: float) -> _Encoded:
+    def _encode(self, values: Vector, level: int, scale: float, summand: bool) -> _Encoded:
         plain = self._engine.encode(values, level, scale)
         zero: bool = plain.is_zero()
         if zero:

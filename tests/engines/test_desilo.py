@@ -168,6 +168,30 @@ def test_cached_factors_give_what_the_library_gives(
         assert np.abs(ours - terms * theirs).max() < 1e-6
 
 
+def test_plaintexts_are_encoded_when_they_are_prepared(
+    shared: tuple[Any, SecretKey, Evaluator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not when a message waits; what was prepared for the other use still works."""
+    engine, key, ev = shared
+    x, w = (np.random.default_rng(k).uniform(-1, 1, engine.slots) for k in (1, 2))
+    a = engine.encrypt(key, x, 1, SCALE)
+    factor, summand = (ev.prepare_plain(w, 1, SCALE, added) for added in (False, True))
+
+    class NoEncoding:
+        def __getattr__(self, name: str) -> Any:
+            assert name != "encode", "encoded too late"
+            return getattr(engine.lib, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ev, "_lib", NoEncoding())
+        product, total = ev.dot_plain([a, a], [factor, factor]), ev.add_plain(a, summand)
+    assert np.abs(engine.decrypt(key, product) - 2 * x * w).max() < 1e-6
+    assert np.abs(engine.decrypt(key, total) - x - w).max() < 1e-6
+    product, total = ev.dot_plain([a], [summand]), ev.add_plain(a, factor)
+    assert np.abs(engine.decrypt(key, product) - x * w).max() < 1e-6
+    assert np.abs(engine.decrypt(key, total) - x - w).max() < 1e-6
+
+
 def test_values_in_any_form_can_be_used_again(shared: tuple[Any, SecretKey, Evaluator]) -> None:
     engine, key, ev = shared
     x = np.random.default_rng(4).uniform(-1, 1, engine.slots)
