@@ -48,11 +48,11 @@ class ServerMemory:
         }
 
 
-def predict_memory(program: Program, params: CkksParams, rotations: int) -> ServerMemory:
-    """What `program` takes with keys for so many rotations."""
+def predict_memory(program: Program, params: CkksParams) -> ServerMemory:
+    """What `program` takes, with keys for its rotations."""
     encoded = sum(_plain_bytes(params, level) for _, level in encoded_plains(program))
     vectors = len(program.plains) * program.slots * WORD
-    keys = key_bytes_held(params, rotations)
+    keys = key_bytes_held(params, program.rotation_levels)
     process = PROCESS.get(params.engine, min(PROCESS.values()))
     return ServerMemory(process, keys, encoded + vectors, _most_ciphertexts(program, params))
 

@@ -184,7 +184,7 @@ def predicted_json(prediction: Prediction, client: ClientModel, server: ServerMo
         },
         "prepare_ms": prediction.prepare,
         "windows_per_second": 1e3 * client.batch / prediction.total,
-        "server_bytes": predict_memory(program, client.params, len(client.rotations)).to_json(),
+        "server_bytes": predict_memory(program, client.params).to_json(),
     }
 
 

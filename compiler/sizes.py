@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from eer.runtime.fields import Json
@@ -21,7 +23,7 @@ def sizes_json(client: ClientModel, program: Program) -> Json:
     """
     params = client.params
     seal = params.engine == "seal"
-    one_rotation, relinearisation = _seal_keys(params) if seal else _desilo_keys(params)
+    keys = _seal_keys if seal else _desilo_keys
     fresh = _seal_fresh if seal else _desilo_cipher
     levels = infer_levels(program)
     answer = sum((2 if seal else 1) * fresh(params, levels[o]) for o in program.outputs)
@@ -30,29 +32,31 @@ def sizes_json(client: ClientModel, program: Program) -> Json:
         "upload_bytes": round(sum(fresh(params, level) for level in client.input_levels)),
         "download_bytes": round(answer),
         "galois_keys": len(client.rotations),
-        "evaluation_key_bytes": round(len(client.rotations) * one_rotation + relinearisation),
-        "evaluation_key_bytes_held": round(key_bytes_held(params, len(client.rotations))),
+        "evaluation_key_bytes": round(keys(params, client.rotation_levels)),
+        "evaluation_key_bytes_held": round(key_bytes_held(params, client.rotation_levels)),
     }
 
 
-def key_bytes_held(params: CkksParams, rotations: int) -> float:
-    """Bytes that the evaluation keys take at the server, which needs both halves of each."""
+def key_bytes_held(params: CkksParams, rotation_levels: Sequence[int]) -> float:
+    """Bytes that the evaluation keys take at the server, which needs both halves of each.
+
+    `rotation_levels` has the highest level at which each rotation is used.
+    """
     if params.engine == "desilo":
-        one, relinearisation = _desilo_keys(params)
-        return rotations * one + relinearisation
+        return _desilo_keys(params, rotation_levels)
     digits = len(params.log_q)
     words = 2 * digits * (digits + len(params.log_p)) * params.ring_dimension
-    return float((rotations + 1) * words * WORD)
+    return float((len(rotation_levels) + 1) * words * WORD)
 
 
-def _seal_keys(params: CkksParams) -> tuple[float, float]:
+def _seal_keys(params: CkksParams, rotation_levels: Sequence[int]) -> float:
     """One half of a pair of polynomials over all primes, for each prime of Q; the other is a seed.
 
     Galois and relinearisation keys are alike.
     """
     sizes = (*params.log_q, *params.log_p)
     one = len(params.log_q) * sum(_compressed(params, bits) for bits in sizes)
-    return one, one
+    return (len(rotation_levels) + 1) * one
 
 
 def _seal_fresh(params: CkksParams, level: int) -> float:
@@ -70,13 +74,12 @@ def _compressed(params: CkksParams, log_prime: float) -> float:
     return params.ring_dimension * WORD * bits_a_byte / 8
 
 
-def _desilo_keys(params: CkksParams) -> tuple[float, float]:
-    """A Galois key at the highest level that can rotate, a relinearisation key one below the top.
+def _desilo_keys(params: CkksParams, rotation_levels: Sequence[int]) -> float:
+    """A Galois key at the highest level of its use, a relinearisation key one below the top.
 
     Each has a pair of polynomials for every digit, as wide as the special primes are many.
     """
     special = sum(bits > 50 for bits in params.log_p)
-    shared = special == len(params.log_p)
     top = params.max_level
 
     def key(level: int) -> float:
@@ -84,7 +87,7 @@ def _desilo_keys(params: CkksParams) -> tuple[float, float]:
         digits = -(-primes // special)
         return 2.0 * digits * (primes + special) * WORD * params.ring_dimension
 
-    return key(top - 1 if shared else top), key(top - 1) if top else 0.0
+    return sum(key(level) for level in rotation_levels) + (key(top - 1) if top else 0.0)
 
 
 def _desilo_cipher(params: CkksParams, level: int) -> float:

@@ -80,13 +80,22 @@ def _check_halves(client: ClientModel, server: ServerModel, where: str) -> None:
         and client.input_levels == server.program.input_levels
         and client.input_scale == server.input_scale
         and (wanted.inputs, wanted.state_outputs) == (server.inputs, server.state_outputs)
-        and set(server.program.rotations) <= set(client.rotations)
+        and _keys_suffice(client, server)
         and max(int(o.ciphers.max()) for o in client.outputs) < len(server.program.outputs)
     )
     if not same:
         raise ArtifactError(
             "the client's and the server's half do not belong together", where=where, hint=_AGAIN
         )
+
+
+def _keys_suffice(client: ClientModel, server: ServerModel) -> bool:
+    """Whether the keys that the client makes serve every rotation of the program."""
+    program, top = server.program, client.params.max_level
+    levels = client.rotation_levels or (top,) * len(client.rotations)
+    made = dict(zip(client.rotations, levels, strict=True))
+    used = zip(program.rotations, program.rotation_levels, strict=True)
+    return all(made.get(step, -1) >= level for step, level in used)
 
 
 def save_client(path: PathLikeStr, client: ClientModel) -> None:

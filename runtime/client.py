@@ -90,7 +90,8 @@ class Client:
         """Make a new secret key and keep it; return both key files."""
         # Keys are for ring slots; the model lists rotations of the plan, `batch` times as short.
         rotations = tuple(r * self.model.batch for r in self.model.rotations)
-        key, evaluation = self._engine.generate_keys(rotations)
+        levels = self.model.rotation_levels or None
+        key, evaluation = self._engine.generate_keys(rotations, levels)
         binding = Binding.of(self.model, self._engine.family, key.key_id)
         pair = KeyPair(
             key.key_id,

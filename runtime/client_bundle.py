@@ -36,6 +36,7 @@ def client_to_bytes(model: ClientModel) -> bytes:
         "input_levels": list(model.input_levels),
         "input_scale": model.input_scale,
         "rotations": list(model.rotations),
+        "rotation_levels": list(model.rotation_levels),
         "inputs": [
             {"name": s.name, "shape": list(s.shape), "calibrated": s.calibrated, "role": s.role}
             for s in model.inputs
@@ -82,6 +83,9 @@ def _client(container: Container) -> ClientModel:
     rotations = meta.integers("rotations", low=1, high=slots - 1)
     if tuple(sorted(set(rotations))) != rotations:
         raise meta.bad("rotations", "sorted and without repetition")
+    rotation_levels = meta.integers("rotation_levels", high=params.max_level)
+    if rotation_levels and len(rotation_levels) != len(rotations):
+        raise meta.bad("rotation_levels", "one level for each rotation, or none")
     return ClientModel(
         model_id=meta.digest("model_id"),
         name=meta.text("name"),
@@ -92,6 +96,7 @@ def _client(container: Container) -> ClientModel:
         input_levels=levels,
         input_scale=check_scale(meta),
         rotations=rotations,
+        rotation_levels=rotation_levels,
     )
 
 

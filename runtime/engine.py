@@ -119,8 +119,13 @@ class Engine(Protocol):
     def log_qp(self) -> float:
         """log2(Q*P) as read back from the library where it can be."""
 
-    def generate_keys(self, rotations: Sequence[int]) -> tuple[SecretKey, bytes]:
+    def generate_keys(
+        self, rotations: Sequence[int], levels: Sequence[int] | None = None
+    ) -> tuple[SecretKey, bytes]:
         """A new secret key, and its evaluation keys for exactly these steps (in ring slots).
+
+        `levels` has the highest level at which each step will be used, for engines that can make
+        a smaller key then; such a key is refused above it. Without, keys serve every level.
 
         The evaluation keys come serialised, in the library's smallest form (seeded where it can):
         the client only ever sends them. `load_evaluation_keys` makes them usable.

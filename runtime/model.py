@@ -71,8 +71,9 @@ class ClientModel:
     """All that a client needs: parameters, packing, key list, decoding. No weights.
 
     `rotations` are in plan slots; keys are made for `rotation * batch`, where
-    `batch = params.slots // slots` windows share a ciphertext. `model_id` is the hex digest that
-    binds keys and ciphertexts to this model.
+    `batch = params.slots // slots` windows share a ciphertext. `rotation_levels` has the highest
+    level at which each is used; where it is empty, keys serve every level. `model_id` is the hex
+    digest that binds keys and ciphertexts to this model.
     """
 
     model_id: str
@@ -84,6 +85,7 @@ class ClientModel:
     input_levels: tuple[int, ...]
     input_scale: float
     rotations: tuple[int, ...]
+    rotation_levels: tuple[int, ...] = ()
 
     @property
     def batch(self) -> int:

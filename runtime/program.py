@@ -131,6 +131,17 @@ class Program:
         return tuple(sorted(steps - {0}))
 
     @property
+    def rotation_levels(self) -> tuple[int, ...]:
+        """The highest level at which each of `rotations` is used."""
+        levels = infer_levels(self)
+        highest = dict.fromkeys(self.rotations, 0)
+        for number, ins in self:
+            if isinstance(ins, Rotate) and ins.step % self.slots:
+                step = ins.step % self.slots
+                highest[step] = max(highest[step], levels[number])
+        return tuple(highest.values())
+
+    @property
     def multiplies(self) -> bool:
         """Whether a relinearisation key is needed."""
         return any(isinstance(i, DotCipher) for i in self.instructions)

@@ -164,6 +164,7 @@ def _assemble(graph: TensorGraph, plan: Plan, params: CkksParams, target: Target
         program.input_levels,
         scale,
         program.rotations,
+        program.rotation_levels,
     )
     return Lowered(client, ServerModel.of(client, program), plan, Simulation({}, 0))
 

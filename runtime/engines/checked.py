@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,8 +61,18 @@ class CheckedEngine(ABC):
     def log_qp(self) -> float:
         return self.params.log_qp
 
-    def generate_keys(self, rotations: Sequence[int]) -> tuple[SecretKey, bytes]:
-        steps = check_steps(rotations, self.slots)
+    def generate_keys(
+        self, rotations: Sequence[int], levels: Sequence[int] | None = None
+    ) -> tuple[SecretKey, bytes]:
+        top = self.params.max_level
+        highest = [top] * len(rotations) if levels is None else list(levels)
+        if len(highest) != len(rotations) or any(not 0 <= level <= top for level in highest):
+            raise EngineError(f"a level in 0..{top} is needed for each rotation, got {highest}")
+        steps = dict.fromkeys(check_steps(rotations, self.slots), 0)
+        for rotation, level in zip(rotations, highest, strict=True):
+            step = int(rotation) % self.slots
+            if step:
+                steps[step] = max(steps[step], level)
         key_id = secrets.token_hex(16)
         raw, payload = self._generate_keys(steps)
         data = seal_frame(Frame("set of evaluation keys", self.space, key_id, 0, 0.0), *payload)
@@ -155,8 +165,11 @@ class CheckedEngine(ABC):
         return payload
 
     @abstractmethod
-    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[Any, Sequence[bytes]]:
-        """A secret key, and the pieces of the serialised evaluation keys."""
+    def _generate_keys(self, steps: Mapping[int, int]) -> tuple[Any, Sequence[bytes]]:
+        """A secret key, and the pieces of the serialised evaluation keys.
+
+        `steps` are in order, each with the highest level at which it is used.
+        """
 
     @abstractmethod
     def _encrypt(self, secret: Any, values: Vector, level: int, scale: float) -> Any: ...

@@ -8,7 +8,7 @@ engine and a real one is CKKS noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 
@@ -89,8 +89,8 @@ class ClearEngine(CheckedEngine):
         digit = ratio * self._noise.sigma**2 * n / 2
         return digit * (n / 12 + 0.25 * self._mean_gain) + self.rescale_variance()
 
-    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[None, list[bytes]]:
-        return None, [np.asarray(steps, dtype="<i8").tobytes()]
+    def _generate_keys(self, steps: Mapping[int, int]) -> tuple[None, list[bytes]]:
+        return None, [np.asarray(list(steps), dtype="<i8").tobytes()]
 
     def _encrypt(self, secret: None, values: Vector, level: int, scale: float) -> Vector:
         return self.noisy(values.copy(), self.fresh_variance(), scale)

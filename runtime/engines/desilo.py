@@ -10,7 +10,7 @@ of 8 ms at 2^14, level 6), and a sum of products is transformed back once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -143,7 +143,7 @@ class DesiloEngine(CheckedEngine):
         sizes += [math.log2(int(row.max()) + 1) - 1 for row in new]
         return tuple(sizes), shared
 
-    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[Any, list[bytes]]:
+    def _generate_keys(self, steps: Mapping[int, int]) -> tuple[Any, list[bytes]]:
         lib, top = self.lib, self.params.max_level
         with DesiloCall("make keys"):
             secret = lib.create_secret_key()
@@ -152,8 +152,9 @@ class DesiloEngine(CheckedEngine):
                 # A product is rescaled before it is relinearised: one level below suffices.
                 key = lib.create_relinearization_key(secret, top - 1)
                 parts = [bytes(lib.serialize_relinearization_key(key))]
-            for step in steps:
-                key = lib.create_fixed_rotation_key(secret, self._delta(step), self.key_level)
+            for step, level in steps.items():
+                level = min(level, self.key_level)
+                key = lib.create_fixed_rotation_key(secret, self._delta(step), level)
                 parts.append(bytes(lib.serialize_fixed_rotation_key(key)))
         return secret, [part_table(parts), *parts]
 
@@ -219,7 +220,7 @@ class DesiloEngine(CheckedEngine):
             for step, part in zip(steps, parts[1:], strict=True)
         }
         exact = all(k.delta == self._delta(s) for s, k in rotations.items())
-        levels = all(k.level == self.key_level for k in rotations.values())
+        levels = all(0 <= k.level <= self.key_level for k in rotations.values())
         if not (exact and levels and (relin is None or relin.level == top - 1)):
             raise ArtifactError("these evaluation keys are not for the rotations that are needed")
         return _Keys(relin, rotations)
@@ -258,7 +259,7 @@ class DesiloEvaluator(CheckedEvaluator):
         return vector
 
     def _rotate(self, a: Ciphertext, step: int) -> _Value:
-        self._check_rotatable(a)
+        self._check_rotatable(a, step)
         with DesiloCall("rotate"):
             cipher = self._engine.coefficients(a.handle)
             return _Value(self._lib.rotate(cipher, self._keys.rotations[step]), False)
@@ -266,19 +267,27 @@ class DesiloEvaluator(CheckedEvaluator):
     def _rotate_many(self, a: Ciphertext, steps: Sequence[int]) -> list[_Value]:
         if len(steps) < 2:
             return [self._rotate(a, step) for step in steps]
-        self._check_rotatable(a)
+        self._check_rotatable(a, *steps)
         with DesiloCall("rotate"):
             cipher = self._engine.coefficients(a.handle)
             turned = self._lib.rotate_batch(cipher, [self._keys.rotations[s] for s in steps])
         return [_Value(c, False) for c in turned]
 
-    def _check_rotatable(self, a: Ciphertext) -> None:
+    def _check_rotatable(self, a: Ciphertext, *steps: int) -> None:
         """The library would drop a level without a word."""
         if a.level > self._engine.key_level:
             raise EngineError(
                 f"with these parameters a rotation at level {a.level} would cost a level",
                 hint="take parameters from desilo_literal with rotates_at_top=True",
             )
+        for step in steps:
+            level = self._keys.rotations[step].level
+            if a.level > level:
+                raise EngineError(
+                    f"the key for a rotation by {step} slots serves up to level {level}, "
+                    f"and the ciphertext is of level {a.level}",
+                    hint="make the keys again with this model's client bundle",
+                )
 
     def _add(self, a: Ciphertext, b: Ciphertext) -> _Value:
         with DesiloCall("add"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,8 +74,8 @@ class DryEngine(CheckedEngine):
     def load_cipher(self, data: bytes) -> Ciphertext:
         return self.counts.follow(super().load_cipher(data))
 
-    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[None, list[bytes]]:
-        return None, [np.asarray(steps, dtype="<i8").tobytes()]
+    def _generate_keys(self, steps: Mapping[int, int]) -> tuple[None, list[bytes]]:
+        return None, [np.asarray(list(steps), dtype="<i8").tobytes()]
 
     def _encrypt(self, secret: None, values: Vector, level: int, scale: float) -> None:
         return None

@@ -12,6 +12,7 @@ no larger than q, and below it where P has 6 bits more.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -120,9 +121,9 @@ class SealEngine(CheckedEngine):
             raise EngineError("SEAL does not drop the primes in the order expected")
         return ids, top
 
-    def _generate_keys(self, steps: tuple[int, ...]) -> tuple[_Secret, list[bytes]]:
+    def _generate_keys(self, steps: Mapping[int, int]) -> tuple[_Secret, list[bytes]]:
         """Every rotation's key is made, and later loaded, by itself: all at once, in SEAL's own
-        form, would take twice the memory."""
+        form, would take twice the memory. Keys for fewer levels than all SEAL does not make."""
         with SealCall("make keys"):
             generator = sealapi.KeyGenerator(self.context)
             secret = self._with_tools(generator.secret_key())

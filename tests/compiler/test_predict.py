@@ -146,13 +146,13 @@ def test_an_operand_is_prepared_once() -> None:
 def test_memory_counts_keys_plaintexts_and_live_ciphertexts() -> None:
     polynomial = 8.0 * N
     program = program_of(Rotate(0, 1), LevelDown(1, 0), plains=0)
-    memory = predict_memory(program, PARAMS, 3)
+    memory = predict_memory(program, PARAMS)
     # Three primes and a special one: three digits, each with two polynomials over four primes.
-    assert memory.keys == 4 * 3 * 2 * 4 * polynomial
+    assert memory.keys == 2 * 3 * 2 * 4 * polynomial
     # The message stays with the caller beside the value that is read and the one that is made.
     assert memory.ciphertexts == (6 + 6 + 2) * polynomial
     assert memory.plaintexts == 0
     assert memory.peak == memory.process + memory.keys + memory.ciphertexts
-    masked = predict_memory(program_of(DotPlain((0,), (0,))), PARAMS, 0)
+    masked = predict_memory(program_of(DotPlain((0,), (0,))), PARAMS)
     assert masked.plaintexts == 3 * polynomial + 8 * 8
     assert masked.ciphertexts == (6 + 4 + 6) * polynomial

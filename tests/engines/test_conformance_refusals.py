@@ -46,6 +46,29 @@ def test_keys_are_for_exactly_the_steps_asked_for(rig: Rig) -> None:
         rig.evaluator.rotate_many(rig.encrypt(rig.vector(1), 1), [1, 2])
 
 
+def test_keys_for_low_levels_serve_those(rig: Rig) -> None:
+    """And may be smaller; whether they are refused above depends on the engine."""
+    engine, x = rig.engine, rig.vector(1)
+    steps, levels = (1, 5, 64, 5, 0), (1, 0, TOP, 2, 0)
+    key, data = engine.generate_keys(steps, levels)
+    ev = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, steps))
+    for step, level in ((1, 1), (1, 0), (5, 2), (64, TOP)):
+        turned = ev.rotate(engine.encrypt(key, x, level, rig.scale), step)
+        assert ev.level(turned) == level
+        if engine.capabilities.values:
+            found = engine.decrypt(key, turned)
+            assert np.abs(found - np.roll(x, -step)).max() <= rig.tolerance
+    for turned, step in zip(
+        ev.rotate_many(engine.encrypt(key, x, 1, rig.scale), (64, 1, 5)), (64, 1, 5), strict=True
+    ):
+        if engine.capabilities.values:
+            found = engine.decrypt(key, turned)
+            assert np.abs(found - np.roll(x, -step)).max() <= rig.tolerance
+    for wrong in ((1, 0), (1, 0, 0, 0, TOP + 1), (-1, 0, 0, 0, 0)):
+        with pytest.raises(EngineError, match="a level in 0"):
+            engine.generate_keys(steps, wrong)
+
+
 def test_keys_without_rotations(rig: Rig) -> None:
     engine, x = rig.engine, rig.vector(1)
     key, data = engine.generate_keys(())

@@ -138,6 +138,24 @@ def test_a_rotation_at_the_top_would_cost_a_level(
     assert np.abs(engine.decrypt(key, lower) - np.roll(x, 5)).max() < 1e-6
 
 
+@needs_library
+def test_keys_for_low_levels_are_smaller_and_refused_above() -> None:
+    engine: Any = open_engine(desilo_literal(3).check())
+    key, low = engine.generate_keys((1, 2), (0, 1))
+    _, full = engine.generate_keys((1, 2))
+    assert len(low) < 0.5 * len(full)
+    ev = engine.evaluator(engine.load_evaluation_keys(low, key.key_id, (1, 2)))
+    a = engine.encrypt(key, np.zeros(engine.slots), 1, SCALE)
+    wrong: tuple[Any, ...] = (
+        lambda: ev.rotate(a, 1),
+        lambda: ev.rotate_many(a, (1, 2)),
+        lambda: ev.rotate_add(a, 1),
+    )
+    for rotate in wrong:
+        with pytest.raises(EngineError, match=r"by 1 slots serves up to level 0, .* of level 1"):
+            rotate()
+
+
 def test_products_at_the_top_of_a_full_chain(shared: tuple[Any, SecretKey, Evaluator]) -> None:
     engine, key, ev = shared
     x = np.random.default_rng(0).uniform(-1, 1, engine.slots)

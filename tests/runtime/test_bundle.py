@@ -156,6 +156,16 @@ def test_model_id_depends_on_all_that_matters(sample: Sample) -> None:
     assert changed(1, replace(program, labels=())) == ids[0]
 
 
+def test_keys_that_serve_too_low_a_level_make_no_model(sample: Sample) -> None:
+    assert sample.server.program.rotation_levels == (1, 1)
+    for levels in ((), (1, 1), (2, 1)):
+        client = replace(sample.client, rotation_levels=levels)
+        bundle = load_model(model_to_bytes(client, sample.server, {}))
+        assert bundle.client.rotation_levels == levels
+    with pytest.raises(ArtifactError, match="do not belong together"):
+        model_to_bytes(replace(sample.client, rotation_levels=(1, 0)), sample.server, {})
+
+
 def test_halves_of_two_models(sample: Sample) -> None:
     other = sample.renamed("other", 3.0)
     assert other.client.model_id != sample.client.model_id
@@ -233,6 +243,9 @@ def test_inconsistent_client(sample: Sample) -> None:
         ({"rotations": [4, 2]}, {}),
         ({"rotations": [0, 2]}, {}),
         ({"rotations": [8]}, {}),
+        ({"rotation_levels": [1]}, {}),
+        ({"rotation_levels": [1, 3]}, {}),
+        ({"rotation_levels": [1, -1]}, {}),
         ({"model_id": "no hex"}, {}),
         ({"inputs": []}, {}),
         ({"inputs": i * 2}, {}),

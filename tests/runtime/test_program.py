@@ -65,6 +65,21 @@ def test_operands(instruction: Instruction, reads: tuple[int, ...]) -> None:
     assert operands(instruction) == reads
 
 
+def test_rotations_have_the_highest_level_of_their_use() -> None:
+    instructions = (
+        Rotate(0, 8),
+        Rotate(0, 3),
+        DotPlain((2,), (0,)),
+        Rotate(3, 1),
+        LevelDown(3, 1),
+        Rotate(5, -5),
+        Rotate(5, 1),
+        Rotate(5, 2),
+    )
+    program = replace(EVERYTHING, input_levels=(3,), instructions=instructions, outputs=(8,))
+    assert dict(zip(program.rotations, program.rotation_levels, strict=True)) == {1: 2, 2: 1, 3: 3}
+
+
 def test_rotations_are_listed_once_modulo_the_slots() -> None:
     turns = (Rotate(0, 3), Rotate(0, 11), Rotate(0, 0), Rotate(0, 8), Rotate(0, -1), Rotate(1, 1))
     program = Program(8, (1, 1), turns, (2,), ())
