@@ -107,9 +107,12 @@ def classes(values: Vector, spec: OutputSpec) -> Labels | None:
     """The label(s) [windows, k] in post-processed values [windows, elements], or None.
 
     As `runtime.decode` has them, and scores along the only axis longer than 1 are taken for
-    scores of classes even where the model neither ends in a softmax nor has labels.
+    scores of classes even where the model neither ends in a softmax nor has labels; the next
+    value of a state is none.
     """
     windows = len(values)
+    if spec.state:
+        return None
     if spec.post == "argmax":
         return values.reshape(windows, -1).astype(np.int64)
     shaped = values.reshape(windows, *spec.shape)

@@ -98,6 +98,28 @@ def compile_command(
         str | None,
         typer.Option(metavar="A,B,C", help="Names of the classes, in order.", show_default=False),
     ] = None,
+    encrypted: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Inputs that come encrypted; the others are compiled in. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    encrypt_weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B", help="Weights that come encrypted at run time.", show_default=False
+        ),
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OUT=IN",
+            help="An output that is an input's next value; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     effort: Annotated[
         str, typer.Option(help="How hard to look for a fast program: low, normal or high.")
     ] = _DEFAULTS.effort,
@@ -133,7 +155,10 @@ def compile_command(
         engine=engine,
         batch=batch,
         security=security,
-        labels=tuple(x.strip() for x in labels.split(",")) if labels else (),
+        labels=_names(labels),
+        encrypted=_names(encrypted),
+        encrypt_weights=_names(encrypt_weights),
+        state=_state(state or []),
         effort=cast(Effort, effort),
         costs=costs,
         dump_ir=dump_ir,
@@ -251,6 +276,20 @@ def _degrees(given: Sequence[str]) -> dict[str, int]:
             raise UsageError(f"--degree is {text!r}", hint="use --degree NODE=7, or leave it out")
         degrees[node] = int(degree)
     return degrees
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(x.strip() for x in text.split(",")) if text else ()
+
+
+def _state(given: Sequence[str]) -> dict[str, str]:
+    state = {}
+    for text in given:
+        output, equals, name = text.partition("=")
+        if not (output and equals and name):
+            raise UsageError(f"--state is {text!r}", hint="use --state W_next=W")
+        state[output] = name
+    return state
 
 
 def _range(text: str) -> tuple[float, float]:

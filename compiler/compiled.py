@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,22 @@ from eer.runtime.bundle import Bundle, model_to_bytes
 from eer.runtime.fields import Json
 from eer.runtime.files import NewFile, write_files
 from eer.runtime.inputs import check_inputs
-from eer.runtime.model import ClientModel, ServerModel
+from eer.runtime.model import ClientModel, InputSpec, ServerModel
 
 from .agreement import post_process
 from .backend.simulate import simulate
 from .ir import interpret
 from .ir.tensor import TensorGraph, Vector
 from .report import TIMINGS
+
+
+def with_state_repeated(specs: Sequence[InputSpec], values: Sequence[Vector]) -> dict[str, Vector]:
+    """Checked inputs by name, all [windows, elements]: state is the same for every window."""
+    windows = max(len(v) for v in values)
+    return {
+        spec.name: np.repeat(v, windows, axis=0) if spec.role == "state" else v
+        for spec, v in zip(specs, values, strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +81,4 @@ class CompiledModel:
 
     def _arrays(self, inputs: Mapping[str, Any] | Any) -> dict[str, Vector]:
         checked = check_inputs(inputs, self.client.inputs, "off")
-        return {
-            spec.name: np.asarray(values)
-            for spec, values in zip(self.client.inputs, checked, strict=True)
-        }
+        return with_state_repeated(self.client.inputs, checked)

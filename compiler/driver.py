@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-import onnx
-
-from eer.runtime.arrays import LABEL_NAMES, read_arrays
-from eer.runtime.errors import DataError, EerWarning, UsageError
+from eer.runtime.errors import EerWarning, UsageError
 from eer.runtime.fields import Json
 
 from .backend.absorb import absorb
-from .backend.lower import Sample, Target, lower
+from .backend.alternatives import lower_alternatives
+from .backend.lower import Sample, Target
 from .backend.planner import Search
 from .compiled import CompiledModel
 from .cost import Costs
-from .frontend import OnnxModel, Reference, export_torch, import_graph, load_onnx
+from .frontend import OnnxModel, Reference, import_graph, trained_weights
 from .ir import interpret
 from .ir.printer import print_graph, print_program
 from .ir.stages import Stage, check
 from .ir.tensor import Output, TensorGraph, Vector
 from .options import Effort, Options
 from .passes.activations import ActivationReport, replace_activations
-from .passes.calibrate import Ranges, calibrate
+from .passes.calibrate import Ranges, calibrate, with_spans
 from .passes.merge_affine import merge_affine
 from .passes.share_intervals import share_intervals
 from .passes.verdict import judge
 from .pipeline import DumpIr, Instrument, Pass, run_passes
+from .reading import read_model
 from .recorded import record_polynomials
 from .report import build_report, sample_rows
 from .timing.store import choose
@@ -71,9 +68,8 @@ def compile_model(
         instruments.append(DumpIr(options.dump_ir))
 
     clock("reading the model")
-    model = _load(source, calibration)
-    data = _by_name(calibration, model)
-    imported = import_graph(model)
+    model, data = read_model(source, calibration, options)
+    imported = _with_state(import_graph(model), options)
     _check_labels(imported.outputs, options.labels)
     check(imported, Stage.IMPORTED, "import")
     _show(instruments, "import", imported)
@@ -84,7 +80,8 @@ def compile_model(
     )
 
     clock("fitting polynomials")
-    ranges = calibrate(merged, data, options)
+    ranges = calibrate(merged, data, options, weights=trained_weights(model.proto))
+    merged = with_spans(merged, ranges)
     activations: list[ActivationReport] = []
     polynomials: list[Json] = []
 
@@ -105,10 +102,14 @@ def compile_model(
     )
 
     clock("choosing layouts and parameters")
-    scheduled = run_passes(polynomial, (Pass("absorb", Stage.SCHEDULED, absorb),), instruments)
+    absorbed = run_passes(polynomial, (Pass("absorb", Stage.SCHEDULED, absorb),), instruments)
     sample = _sample(polynomial, ranges)
     costs = choose(options.costs, options.engine)
-    lowered = lower(scheduled, sample, _target(polynomial, sample, ranges, options, costs))
+    own = frozenset((*trained_weights(model.proto), *options.state.values()))
+    target = _target(polynomial, sample, ranges, options, costs, own)
+    scheduled, lowered = lower_alternatives(absorbed, sample, target)
+    check(scheduled, Stage.SCHEDULED, "contract")
+    _show(instruments, "contract", scheduled)
     for instrument in instruments:
         instrument("program", lambda: print_program(lowered.server.program), 0.0)
 
@@ -152,51 +153,9 @@ class _Clock:
         return {**each, "total": times[-1] - times[0]}
 
 
-def _load(source: Any, calibration: Any) -> OnnxModel:
-    if isinstance(source, str | Path | bytes | onnx.ModelProto):
-        return load_onnx(source)
-    if calibration is None or isinstance(calibration, str | Path):
-        raise UsageError(
-            "a PyTorch module is compiled from an example of its input",
-            hint="give calibration=array of shape [windows, ...], or export it to ONNX yourself",
-        )
-    if isinstance(calibration, Mapping):
-        example: Any = tuple(np.asarray(a, np.float32)[:2] for a in calibration.values())
-        names = list(calibration)
-    else:
-        example, names = np.asarray(calibration, np.float32)[:2], None
-    return load_onnx(export_torch(source, example, input_names=names))
-
-
-def _by_name(calibration: Any, model: OnnxModel) -> dict[str, Any] | None:
-    """Arrays [windows, *shape] by input name, without the labels that may lie beside them."""
-    shapes = {i.name: i.shape for i in model.inputs}
-    if calibration is None:
-        return None
-    if isinstance(calibration, str | Path):
-        return dict(read_arrays(calibration, list(shapes), list(shapes.values())))
-    if isinstance(calibration, Mapping):
-        arrays = {
-            name: np.asarray(array)
-            for name, array in calibration.items()
-            if name in shapes or str(name).lower() not in LABEL_NAMES
-        }
-    elif len(shapes) == 1:
-        arrays = {next(iter(shapes)): np.asarray(calibration)}
-    else:
-        raise DataError(
-            f"the model has {len(shapes)} inputs: {', '.join(shapes)}",
-            hint="give calibration data by name, as a mapping or an .npz file",
-        )
-    for name, array in arrays.items():
-        if name in shapes and array.shape[1:] != shapes[name]:
-            wanted = ", ".join(map(str, ("windows", *shapes[name])))
-            raise DataError(
-                f"calibration data for input '{name}' has shape {list(array.shape)}; the model "
-                f"wants [{wanted}]",
-                hint="check the order of the axes and the length of the windows",
-            )
-    return arrays
+def _with_state(graph: TensorGraph, options: Options) -> TensorGraph:
+    outputs = tuple(replace(o, state=options.state.get(o.name, "")) for o in graph.outputs)
+    return replace(graph, outputs=outputs)
 
 
 def _check_labels(outputs: Sequence[Output], labels: tuple[str, ...]) -> None:
@@ -228,7 +187,12 @@ def _sample(graph: TensorGraph, ranges: Ranges) -> Sample:
 
 
 def _target(
-    graph: TensorGraph, sample: Sample, ranges: Ranges, options: Options, costs: Costs
+    graph: TensorGraph,
+    sample: Sample,
+    ranges: Ranges,
+    options: Options,
+    costs: Costs,
+    state: frozenset[str],
 ) -> Target:
     def accepts(noisy: dict[str, Vector]) -> bool:
         return judge(graph.outputs, sample.outputs, noisy, options.tolerance).accepted
@@ -244,6 +208,7 @@ def _target(
         calibrated=ranges.calibrated,
         accepts=accepts,
         costs=costs,
+        state=state,
     )
 
 

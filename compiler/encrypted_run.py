@@ -72,7 +72,8 @@ def run_encrypted(
     server = Server(bundle.server, keys.evaluation, open_engine(bundle.server.params, engine.name))
     messages: list[_Message] = []
     count = len(next(iter(arrays.values())))
-    for part in _parts(arrays, client.batch):
+    shared = frozenset(s.name for s in bundle.client.state_inputs)
+    for part in _parts(arrays, client.batch, shared):
         messages.append(_message(client, server, part))
         progress(min(len(messages) * client.batch, count), count)
     one = {n: a[:1] for n, a in arrays.items()}
@@ -97,10 +98,13 @@ def run_encrypted(
     return EncryptedRun(outputs, latency, throughput, keygen, sizes, peak)
 
 
-def _parts(arrays: Mapping[str, Vector], size: int) -> Iterator[dict[str, Vector]]:
+def _parts(
+    arrays: Mapping[str, Vector], size: int, shared: frozenset[str]
+) -> Iterator[dict[str, Vector]]:
+    """Messages of `size` windows; what is `shared` by windows once in each."""
     count = len(next(iter(arrays.values())))
     for start in range(0, count, size):
-        yield {n: a[start : start + size] for n, a in arrays.items()}
+        yield {n: a[start : start + (1 if n in shared else size)] for n, a in arrays.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,10 +7,11 @@ from collections import defaultdict
 from eer.runtime.fields import Json
 from eer.runtime.program import Program
 
+from .backend.contraction import ContractionPlan
 from .backend.decision import AffinePlan
 from .backend.levels import levels_used
 from .backend.planner import Plan
-from .ir.tensor import Affine, Core, Node, TensorGraph
+from .ir.tensor import Affine, Contraction, Core, Node, TensorGraph
 from .predict import Prediction
 
 
@@ -65,6 +66,8 @@ def _entry(node: Node, number: int, plan: Plan) -> Json:
     }
     if isinstance(node.op, Affine):
         return entry | _affine(plan.affine[number])
+    if isinstance(node.op, Contraction):
+        return entry | _contraction(plan.contractions[number])
     ciphers = plan.layouts[number].ciphers
     scheme = node.op.plan if isinstance(node.op, Core) else None
     products, plains = (scheme.products, scheme.plain_products) if scheme else (1, 0)
@@ -75,6 +78,17 @@ def _entry(node: Node, number: int, plan: Plan) -> Json:
         "rotations": 0,
         "plain_products": plains * ciphers,
         "cipher_products": products * ciphers,
+    }
+
+
+def _contraction(plan: ContractionPlan) -> Json:
+    return {
+        "kind": "product",
+        "method": plan.method,
+        "input_ciphertexts": plan.inputs,
+        "rotations": plan.rotations,
+        "plain_products": plan.plain_products,
+        "cipher_products": plan.products,
     }
 
 

@@ -30,6 +30,10 @@ class Options:
     batch          windows that share one ciphertext, a power of two
     security       bits of security; there is no other choice than 128
     labels         class names, for the client's answers
+    encrypted      graph inputs that come as ciphertexts; empty: all of them. The others are public
+                   and compiled in, so calibration data must have one value for each
+    encrypt_weights  initialisers (parameters of a module) that come as ciphertexts at run time
+    state          which output is which input's next value: a step, run again and again
     effort         how hard to look for a fast program: "low", "normal" or "high"
     costs          what operations cost: "auto" takes what eer calibrate-costs measured on this
                    machine, or else what is shipped; "shipped"; or a file that it wrote
@@ -45,6 +49,9 @@ class Options:
     batch: int = 1
     security: int = SECURITY_BITS
     labels: tuple[str, ...] = ()
+    encrypted: tuple[str, ...] = ()
+    encrypt_weights: tuple[str, ...] = ()
+    state: Mapping[str, str] = field(default_factory=dict)
     effort: Effort = "normal"
     costs: str | Path = "auto"
     dump_ir: Path | None = None

@@ -21,10 +21,10 @@ from eer.runtime.model import ClientModel
 
 from .agreement import Agreement, compare, post_process
 from .backend.simulate import simulate
-from .compiled import CompiledModel
+from .compiled import CompiledModel, with_state_repeated
 from .encrypted_run import Latency, Progress, run_encrypted
 from .foretold import compare_predictions
-from .frontend import OnnxModel, Reference, load_onnx
+from .frontend import OnnxModel, Reference, load_onnx, trained_weights
 from .ir import interpret
 from .ir.tensor import Vector
 from .labels import Accuracy, Truth, read_labels
@@ -129,13 +129,20 @@ def verify(
     client = bundle.client
     if isinstance(data, str | Path):
         path = data
-        data = read_arrays(path, [s.name for s in client.inputs], [s.shape for s in client.inputs])
+        asked = [s for s in client.inputs if s.name not in trained_weights(original.proto)]
+        data = read_arrays(path, [s.name for s in asked], [s.shape for s in asked])
         labels = read_labels(path) if labels is None else labels
-    flat = check_inputs(data, client.inputs, "off")
-    if labels is not None and len(labels) != len(flat[0]):
-        raise DataError(f"there are {len(labels)} labels for {len(flat[0])} windows")
-    picked = _picked(len(flat[0]), windows)
-    rows = {s.name: a[picked] for s, a in zip(client.inputs, flat, strict=True)}
+    weights = trained_weights(original.proto)
+    if weights and not isinstance(data, Mapping):
+        data = {s.name: data for s in client.inputs if s.name not in weights}
+    if isinstance(data, Mapping):
+        data = {**weights, **data}
+    flat = with_state_repeated(client.inputs, check_inputs(data, client.inputs, "off"))
+    available = len(next(iter(flat.values())))
+    if labels is not None and len(labels) != available:
+        raise DataError(f"there are {len(labels)} labels for {available} windows")
+    picked = _picked(available, windows)
+    rows = {name: a[picked] for name, a in flat.items()}
     truth = None if labels is None else _truth(np.asarray(labels), picked, client)
     opened = _open(client, engine)
 

@@ -106,6 +106,7 @@ def plan_affine(
             covered += range(len(sources), len(sources) + layout.ciphers)
             sources += [read(index, k) for index in layout.index]
     target = pattern.target
+    idle = False
     plans = []
     for cipher in range(len(pattern.owner)):
         terms = list(ready[cipher])
@@ -132,11 +133,16 @@ def plan_affine(
                     return None
                 found_terms = tuple(masked)
             terms += [replace(t, source=covered[t.source]) for t in found_terms]
-        terms = [t for t in terms if t.mask.any()] or _idle_terms(pattern, cipher, sources)
+        terms = [t for t in terms if t.mask.any()]
+        idle = idle or not terms
+        terms = terms or _idle_terms(pattern, cipher, sources)
         if not terms:
             return None
         plans.append((tuple(terms), *choose_split(terms, task.slots, task.level, task.low, cost)))
-    layout_out = Layout(target)
+    # Without a fold, or where a fold fills whole cosets, the other slots are multiplied by zero.
+    whole = pattern.kind == "disjoint" and np.array_equal(pattern.target, pattern.owner)
+    clean = not idle and (whole or not pattern.strides)
+    layout_out = Layout(target, clean)
     if not layout_out.holds(task.outputs):
         return None
     low = task.low

@@ -71,6 +71,12 @@ class Builder:
         scale = self.log_scales[value.number]
         return self._emit(LevelDown(value.number, level), depth, scale)
 
+    def settled(self, value: Value, depth: int) -> Value:
+        """`value` at a depth as low or lower, with about the scale wanted there, for a product."""
+        wanted = self.rescaling.log_scales[depth]
+        limit = None if wanted is None else wanted + TOLERATED
+        return self._raised(self._below(value, depth, limit))
+
     def rotate(self, value: Value, step: int) -> Value:
         step %= self.slots
         if not step:

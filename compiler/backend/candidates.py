@@ -126,6 +126,17 @@ def _anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index
     return (origin + np.array(pitches) @ grid) % slots
 
 
+def in_place(layout: Layout, matrix: csr_array) -> Iterator[Pattern]:
+    """Outputs of a map that reads one element each, all different, where these stand."""
+    if not (np.diff(matrix.indptr) == 1).all() or len(np.unique(matrix.indices)) < matrix.shape[0]:
+        return
+    output = np.full(matrix.shape[1], NOTHING, dtype=np.int64)
+    output[matrix.indices] = np.arange(matrix.shape[0])
+    target = np.where(layout.index >= 0, output[np.maximum(layout.index, 0)], NOTHING)
+    if Layout(target).holds(matrix.shape[0]):
+        yield replace(explicit(target, "in place"), family="in place")
+
+
 def single_copies(size: int, layouts: list[Index], slots: int) -> Iterator[Pattern]:
     """Patterns for outputs that only the client reads: one copy each, in windows that fit.
 

@@ -10,8 +10,9 @@ from eer.runtime.program import Program, Vector
 
 from ..ir.layout import Index, Layout
 from ..ir.poly_plan import Difference, Dot, PolyPlan, Shift, Sum, Weighted
-from ..ir.tensor import Affine, Core, Input, Product, TensorGraph
+from ..ir.tensor import Affine, Contraction, Core, Input, Product, TensorGraph
 from .builder import Builder, Value
+from .contraction import ContractionPlan
 from .decision import AffinePlan
 from .levels import levels_used
 from .planner import Plan
@@ -47,6 +48,11 @@ def emit(graph: TensorGraph, plan: Plan) -> Emitted:
         # Names only: source lines would tell the server the developer's paths.
         builder.label = ", ".join(node.origin.names) or f"n{number}"
         depth = plan.levels[number] + levels_used(node)
+        if isinstance(node.op, Contraction):
+            held = [packed.get((number, k), values.get(o, ())) for k, o in enumerate(node.operands)]
+            chosen = plan.contractions[number]
+            values[number] = _contraction(builder, chosen, held, depth, node.op.bias)
+            continue
         # Operands at the depth at which this node reads them.
         reads = [
             tuple(builder.down(v, depth) for v in packed.get((number, k), values.get(o, ())))
@@ -106,6 +112,14 @@ def _input_ciphers(graph: TensorGraph, plan: Plan) -> list[_Wanted]:
         for number, affine in plan.affine.items()
         for k, index in affine.packed.items()
     ]
+    for number, contraction in plan.contractions.items():
+        operands = graph.nodes[number].operands
+        depth = plan.levels[number] + 1
+        wanted += [
+            # Addends are scaled by their masks, whatever they come in at.
+            _Wanted(operands[k], number, k, rows, plan.rescaling.entry(depth) if k < 2 else depth)
+            for k, rows in contraction.packed.items()
+        ]
     wanted += [
         _Wanted(n, None, None, plan.layouts[n].index, plan.levels[n])
         for n in graph.inputs
@@ -130,6 +144,31 @@ def _affine(
             total = inner if total is None else builder.add(total, inner)
         assert total is not None
         total = builder.folded(total, plan.strides)
+        results.append(builder.add_plain(total, plan.layout.place(bias, cipher)))
+    return tuple(results)
+
+
+def _contraction(
+    builder: Builder,
+    plan: ContractionPlan,
+    operands: list[tuple[Value, ...]],
+    depth: int,
+    bias: Vector,
+) -> tuple[Value, ...]:
+    a, b = ([builder.settled(v, depth) for v in values] for values in operands[:2])
+    results = []
+    for cipher, pairs in enumerate(plan.pairs):
+        turns = plan.turns[cipher] if plan.turns else (0,) * len(pairs)
+        terms = []
+        for (i, j), turn in zip(pairs, turns, strict=True):
+            met = [a[i], b[j]]
+            met[plan.computed] = builder.rotate(met[plan.computed], turn)
+            terms.append((met[0], met[1]))
+        total = builder.dot_cipher(terms)
+        total = builder.folded(total, plan.strides)
+        for k, masks in plan.masks.items():
+            addend = builder.down(operands[k][cipher], depth)
+            total = builder.add(total, builder.dot_plain([(addend, masks[cipher])]))
         results.append(builder.add_plain(total, plan.layout.place(bias, cipher)))
     return tuple(results)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir.tensor import Affine, Core, Input, Node, Product, TensorGraph
+from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, TensorGraph
 from .schedule import Step
 
 
@@ -11,7 +11,7 @@ def levels_used(node: Node) -> int:
     match node.op:
         case Input(_):
             return 0
-        case Affine() | Product():
+        case Affine() | Product() | Contraction():
             return 1
         case Core(plan):
             return int(plan.depth)
@@ -35,16 +35,18 @@ def steps_of(graph: TensorGraph) -> tuple[Step, ...]:
     steps = [Step.PLAIN] * (max(depths, default=0) + 1)
     for number, node in enumerate(graph.nodes):
         below = depths[number] + 1
-        if isinstance(node.op, Product) and steps[below] is Step.PLAIN:
+        if isinstance(node.op, Product | Contraction) and steps[below] is Step.PLAIN:
             steps[below] = Step.CIPHER
         if isinstance(node.op, Core):
             for depth in range(below, below + int(node.op.plan.depth)):
                 last = depth == below and steps[depth] is not Step.INNER
                 steps[depth] = Step.CIPHER if last else Step.INNER
-        # A value that a product reads further down has to keep up with the scales there.
+        # A value that a product reads further down has to keep up with the scales there; what the
+        # client packs for it comes in there.
         for user in graph.users(number):
             reads = depths[user] + levels_used(graph.nodes[user])
-            if not isinstance(graph.nodes[user].op, Affine):
+            packed = isinstance(node.op, Input) and isinstance(graph.nodes[user].op, Contraction)
+            if not packed and not isinstance(graph.nodes[user].op, Affine):
                 for depth in range(reads + 1, depths[number] + 1):
                     steps[depth] = Step.INNER
     return tuple(steps)

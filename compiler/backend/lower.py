@@ -10,7 +10,7 @@ import numpy as np
 
 from eer.runtime.errors import InternalError, ModelError, ParameterError
 from eer.runtime.identity import compute_model_id
-from eer.runtime.model import ClientModel, InputSpec, OutputSpec, ServerModel
+from eer.runtime.model import ClientModel, InputSpec, OutputSpec, Role, ServerModel
 from eer.runtime.params import CkksParams
 from eer.runtime.program import Program, Rotate, infer_levels
 from eer.runtime.scales import assign_scales
@@ -42,7 +42,7 @@ class Sample:
 class Target:
     """What to lower for. `accepts(outputs)` judges a simulation with noise on the sample.
 
-    Plans are compared by `costs`.
+    Plans are compared by `costs`. `state` names the inputs that are the same for all windows.
     """
 
     engine: str
@@ -54,6 +54,7 @@ class Target:
     calibrated: bool
     accepts: Callable[[dict[str, Vector]], bool]
     costs: Costs
+    state: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +177,10 @@ def _input_specs(graph: TensorGraph, emitted: Emitted, target: Target) -> tuple[
         assert isinstance(node.op, Input)
         low, high = target.ranges[node.op.name]
         packing = tuple(row for n, row in emitted.inputs if n == number)
-        specs.append(InputSpec(node.op.name, node.shape, packing, low, high, target.calibrated))
+        role: Role = "state" if node.op.name in target.state else "window"
+        specs.append(
+            InputSpec(node.op.name, node.shape, packing, low, high, target.calibrated, role)
+        )
     return tuple(specs)
 
 
@@ -197,6 +201,7 @@ def _output_specs(
                 output.post,
                 output.axis,
                 _labels_for(output, target.labels),
+                output.state,
             )
         )
     return tuple(specs)

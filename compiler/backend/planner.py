@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,9 +11,18 @@ from eer.runtime.errors import InternalError, ParameterError
 
 from ..cost import CostModel
 from ..ir.layout import Layout
-from ..ir.tensor import Affine, Core, Input, Node, Product, TensorGraph
+from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, TensorGraph
 from .affine_planner import AffineTask, best_plans
-from .candidates import orders, pitched, replicated, single_copies, split_over_ciphers
+from .candidates import (
+    in_place,
+    orders,
+    pitched,
+    replicated,
+    single_copies,
+    split_over_ciphers,
+)
+from .contraction import ContractionPlan, ContractionTask
+from .contraction_planner import contraction_plans
 from .decision import AffinePlan
 from .levels import assign_levels
 from .pattern import Pattern, explicit
@@ -31,12 +40,12 @@ class Search:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A plan for a whole graph: layouts of all values, a plan per affine map.
+    """A plan for a whole graph: layouts of all values, a plan per affine map and contraction.
 
     `levels` are the depths of all nodes, in products that remain; `rescaling` says which level of
     ciphertexts that is. `layouts` has inputs where something other than an affine map reads them;
-    inputs of affine maps are packed for each map (AffinePlan.packed). `milliseconds` is the
-    predicted time of one run, encryption included.
+    inputs of affine maps and contractions are packed for each of them (`packed`). `milliseconds`
+    is the predicted time of one run, encryption included.
     """
 
     slots: int
@@ -45,6 +54,7 @@ class Plan:
     layouts: dict[int, Layout]
     affine: dict[int, AffinePlan]
     milliseconds: float
+    contractions: dict[int, ContractionPlan] = field(default_factory=dict)
 
 
 def plan_graph(
@@ -147,8 +157,39 @@ def _extend(
                 new = _with(state, number, found.layout, found.milliseconds)
                 new.affine[number] = found
                 yield new
+        case Contraction():
+            for made in _contractions(graph, number, node.op, state, (before, after), cost, search):
+                new = _with(state, number, made.layout, made.milliseconds)
+                new.contractions[number] = made
+                yield new
         case _:
             raise InternalError(f"{type(node.op).__name__} reached the planner")
+
+
+def _contractions(
+    graph: TensorGraph,
+    number: int,
+    op: Contraction,
+    state: Plan,
+    levels: tuple[int, int],
+    cost: CostModel,
+    search: Search,
+) -> list[ContractionPlan]:
+    node = graph.nodes[number]
+    a, b = (
+        None if isinstance(graph.nodes[o].op, Input) else state.layouts[o]
+        for o in node.operands[:2]
+    )
+    patterns: list[Pattern] = []
+    if node.size <= state.slots and not graph.users(number):
+        patterns += single_copies(node.size, [], state.slots)
+    for n, order in enumerate(orders(node.shape)):
+        if node.size <= state.slots:
+            patterns += replicated(order, state.slots, f"order {n}")
+        else:
+            patterns.append(split_over_ciphers(order, state.slots))
+    task = ContractionTask(op, (a, b), *levels, state.slots)
+    return contraction_plans(task, patterns, cost, search.keep)
 
 
 def _with(state: Plan, number: int, layout: Layout, milliseconds: float) -> Plan:
@@ -159,6 +200,7 @@ def _with(state: Plan, number: int, layout: Layout, milliseconds: float) -> Plan
         {**state.layouts, number: layout},
         dict(state.affine),
         state.milliseconds + milliseconds,
+        dict(state.contractions),
     )
 
 
@@ -174,6 +216,9 @@ def _patterns(
     if partner is not None:
         yield explicit(partner.index)
         return
+    for k, layout in enumerate(task.layouts):
+        if layout is not None:
+            yield from in_place(layout, task.matrices[k])
     if node.size > state.slots:
         for order in orders(node.shape):
             yield split_over_ciphers(order, state.slots)
@@ -190,10 +235,11 @@ def _patterns(
 
 
 def _needs_own_layout(graph: TensorGraph, number: int) -> bool:
-    """Whether more than affine maps read an input, which have it packed for themselves."""
+    """Whether others than affine maps and contractions, which have it packed for themselves,
+    read an input."""
     users = (graph.nodes[u].op for u in graph.users(number))
     is_output = any(o.node == number for o in graph.outputs)
-    return is_output or any(not isinstance(op, Affine) for op in users)
+    return is_output or any(not isinstance(op, Affine | Contraction) for op in users)
 
 
 def _input_patterns(

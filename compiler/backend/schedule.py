@@ -26,6 +26,9 @@ LEAST_PRECISION, MOST_PRECISION = 6.0, 30.0
 
 PRECISION_STEP = 0.25
 
+ENTRY_SLACK = 1.0
+"""Bits by which the scale of an input may be above what is wanted where it comes in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rescaling:
@@ -52,6 +55,17 @@ class Rescaling:
     def level(self, depth: int) -> int:
         """Rescales that remain at `depth`: the level of ciphertexts there."""
         return sum(self.rescales[1 : depth + 1])
+
+    def entry(self, depth: int) -> int:
+        """The depth at which an input comes in whose product is read at `depth`.
+
+        Inputs are all encrypted at the scale of the deepest: one that is more than what is wanted
+        at `depth` comes in above a rescale, to be brought down to it.
+        """
+        held, wanted = self.log_scales[-1], self.log_scales[depth]
+        if held is None or wanted is None or held <= wanted + ENTRY_SLACK:
+            return depth
+        return next((d for d in range(depth + 1, self.depth + 1) if self.rescales[d]), depth)
 
 
 @dataclass(frozen=True, slots=True)

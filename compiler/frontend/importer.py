@@ -68,8 +68,10 @@ class _Walk:
 
     def run(self) -> None:
         graph = self.model.proto.graph
+        given = {spec.name for spec in self.model.inputs}
         for tensor in graph.initializer:
-            self.values[tensor.name] = Constant(numpy_helper.to_array(tensor))
+            if tensor.name not in given:
+                self.values[tensor.name] = Constant(numpy_helper.to_array(tensor))
         for spec in self.model.inputs:
             batch = Batch(0) if spec.batched else None
             shape = (1, *spec.shape) if spec.batched else spec.shape
@@ -193,7 +195,7 @@ class _Walk:
         batch = value.batch
         if batch is not None and batch.axis == 0 and value.clean:
             return value.shape[1:], 0
-        if self.build.windows == 1:
+        if self.build.windows == 1 and any(spec.batched for spec in self.model.inputs):
             # One window may be returned with or without its batch axis, wherever that went.
             return (value.shape[1:], 0) if value.shape[:1] == (1,) else (value.shape, None)
         if batch is None:

@@ -15,6 +15,8 @@ from onnx.inliner import inline_local_functions
 
 from eer.runtime.errors import FileError, ModelError
 
+from .roles import WEIGHTS_KEY, WHOLE_KEY, Roles, apply_roles, noted
+
 OLDEST_OPSET = 13
 _FLOATS = {
     TensorProto.FLOAT: "float32",
@@ -57,8 +59,10 @@ class OnnxModel:
         return next((o.version for o in self.proto.opset_import if o.domain in same), 1)
 
 
-def load_onnx(source: Path | str | bytes | onnx.ModelProto) -> OnnxModel:
-    """Read a model from a file, its bytes, or a proto.
+def load_onnx(
+    source: Path | str | bytes | onnx.ModelProto, roles: Roles | None = None
+) -> OnnxModel:
+    """Read a model from a file, its bytes, or a proto; `roles` are added to those it notes.
 
     Raises FileError where the file cannot be read, and ModelError where it is not an ONNX model
     of opset 13 or later, with floating-point inputs of fixed shape (but for one batch axis, which
@@ -78,6 +82,7 @@ def load_onnx(source: Path | str | bytes | onnx.ModelProto) -> OnnxModel:
             f"this is not a valid ONNX model: {reason}", where=where, hint=_EXPORT
         ) from error
     _check_weights(proto.graph.initializer, where)
+    proto = apply_roles(proto, roles or Roles(), where)
     inputs, batch = _inputs(proto, where)
     name = proto.graph.name or "model"
     if isinstance(source, Path | str):
@@ -187,24 +192,28 @@ def _check_weights(tensors: Iterable[TensorProto], where: str) -> None:
 
 def _inputs(proto: onnx.ModelProto, where: str) -> tuple[tuple[ModelInput, ...], int | None]:
     """The inputs and the number of windows that they declare (None: symbolic)."""
-    weights = {t.name for t in proto.graph.initializer}
+    given = set(noted(proto, WEIGHTS_KEY))
+    weights = {t.name for t in proto.graph.initializer} - given
     values = [v for v in proto.graph.input if v.name not in weights]
     if not values:
         raise ModelError("the model has no input", where=where, hint=_EXPORT)
     shapes = {v.name: _dims(v, where) for v in values}
     _check_dynamic(shapes, where)
     symbolic = {n for n, dims in shapes.items() if dims and isinstance(dims[0], str)}
-    ranked = [dims[0] for dims in shapes.values() if len(dims) > 1]
-    declared = None if symbolic else next((n for n in ranked if isinstance(n, int)), 1)
+    whole = bool(noted(proto, WHOLE_KEY)) and not symbolic
+    ranked = [dims[0] for n, dims in shapes.items() if len(dims) > 1 and n not in given]
+    declared = next((n for n in ranked if isinstance(n, int)), 1)
+    batch = None if symbolic else 1 if whole else declared
     inputs = []
     for value in values:
         dims = shapes[value.name]
-        batched = value.name in symbolic if symbolic else len(dims) > 1 and dims[0] == declared
+        batched = value.name in symbolic if symbolic else len(dims) > 1 and dims[0] == batch
+        batched = batched and not whole and value.name not in given
         own = dims[1:] if batched else dims
         shape = tuple(n for n in own if isinstance(n, int))
         dtype = _FLOATS[value.type.tensor_type.elem_type]
         inputs.append(ModelInput(value.name, shape, batched, dtype))
-    return tuple(inputs), declared
+    return tuple(inputs), batch
 
 
 def _dims(value: onnx.ValueInfoProto, where: str) -> tuple[int | str, ...]:

@@ -54,8 +54,9 @@ class Reference:
         if len(counts) != 1:
             raise DataError(f"the inputs have different numbers of windows: {sorted(counts)}")
         (count,) = counts
-        if self._model.batch is None and all(s.batched for s in specs):
-            return self._once(feeds)
+        fixed = {s.name: feeds[s.name] for s in specs if not s.batched}
+        if self._model.batch is None and all((f == f[:1]).all() for f in fixed.values()):
+            return self._once(feeds | {name: f[0] for name, f in fixed.items()})
         size = self._model.batch or 1
         parts = [self._padded(feeds, start, size) for start in range(0, count, size)]
         return {name: np.concatenate([p[name] for p in parts])[:count] for name in self._outputs}
@@ -70,6 +71,8 @@ class Reference:
         results = self._once(chunk)
         if size > 1:
             return results
+        if not any(s.batched for s in self._model.inputs):
+            return {n: r[None] for n, r in results.items()}
         # A model for one window may return it without a batch axis.
         return {n: r if r.ndim and r.shape[0] == 1 else r[None] for n, r in results.items()}
 

@@ -22,12 +22,14 @@ def export_torch(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     opset_version: int | None = None,
+    whole: bool = False,
 ) -> onnx.ModelProto:
     """Export a torch.nn.Module by `torch.onnx.export(dynamo=True)`.
 
     `example` is one input or a tuple of them, tensors or arrays of shape [batch, ...]; only
     shapes and types matter. The batch axis becomes symbolic where the module allows it, and is 1
-    where it does not. Raises ModelError with the exporter's reason where it fails.
+    where it does not. With `whole`, `example` is exported as it is: no axis is the batch.
+    Raises ModelError with the exporter's reason where it fails.
     """
     torch = _torch()
     if not isinstance(module, torch.nn.Module):
@@ -37,12 +39,19 @@ def export_torch(
         )
     given = example if isinstance(example, tuple | list) else (example,)
     tensors = [t if torch.is_tensor(t) else torch.as_tensor(t) for t in given]
-    if not tensors or any(t.ndim < 1 or len(t) < 1 for t in tensors):
+    if not whole and any(t.ndim < 1 or len(t) < 1 for t in tensors):
         raise UsageError(
             "the example input has no batch axis", hint="give it the shape [batch, ...]"
         )
     options: dict[str, Any] = {"opset_version": opset_version, "verbose": False, "dynamo": True}
     options |= {"input_names": input_names, "output_names": output_names}
+    if not tensors:
+        raise UsageError("no example input was given", hint="give it the shape [batch, ...]")
+    if whole:
+        with _quiet(), _evaluating(module):
+            proto = _proto(_exported(torch, module, tuple(tensors), options))
+        proto.graph.name = type(module).__name__
+        return proto
     with _quiet(), _evaluating(module):
         # torch.export takes an axis of length 1 in the example for a constant, so there are two.
         two = tuple(t[:1].expand(2, *t.shape[1:]).contiguous() for t in tensors)
@@ -51,18 +60,16 @@ def export_torch(
             program = torch.onnx.export(module, two, dynamic_shapes=shapes, **options)
         # The exporter raises many kinds of errors; with a batch of 1 it may yet succeed.
         except Exception:
-            program = _with_one_window(torch, module, tensors, options)
+            one = tuple(t[:1].contiguous() for t in tensors)
+            program = _exported(torch, module, one, options)
         proto = _proto(program)
     proto.graph.name = type(module).__name__
     return proto
 
 
-def _with_one_window(
-    torch: Any, module: Any, tensors: Sequence[Any], options: dict[str, Any]
-) -> Any:
-    one = tuple(t[:1].contiguous() for t in tensors)
+def _exported(torch: Any, module: Any, example: tuple[Any, ...], options: dict[str, Any]) -> Any:
     try:
-        return torch.onnx.export(module, one, **options)
+        return torch.onnx.export(module, example, **options)
     except Exception as error:
         raise ModelError(
             f"torch.onnx.export failed: {_cause(error)}",

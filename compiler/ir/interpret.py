@@ -8,7 +8,17 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from .poly_plan import run_steps
-from .tensor import Affine, Core, Elementwise, Input, Polynomial, Product, TensorGraph, Vector
+from .tensor import (
+    Affine,
+    Contraction,
+    Core,
+    Elementwise,
+    Input,
+    Polynomial,
+    Product,
+    TensorGraph,
+    Vector,
+)
 
 
 def evaluate(graph: TensorGraph, inputs: Mapping[str, Vector]) -> tuple[Vector, ...]:
@@ -32,6 +42,12 @@ def evaluate(graph: TensorGraph, inputs: Mapping[str, Vector]) -> tuple[Vector, 
                 values.append(np.asarray(chebyshev.chebval(t, coefficients, tensor=False)))
             case Product():
                 values.append(args[0] * args[1])
+            case Contraction(left, right, _, addends, bias):
+                pairs = args[0][:, left] * args[1][:, right]
+                total = bias + (node.op.sums @ pairs.T).T
+                for matrix, x in zip(addends, args[2:], strict=True):
+                    total = total + (matrix @ x.T).T
+                values.append(total)
             case Core(plan):
                 values.append(run_steps(plan.steps, args[0])[-1])
     return tuple(values)

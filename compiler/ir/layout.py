@@ -17,10 +17,12 @@ NOTHING = -1
 class Layout:
     """`index[k, s]` is the flat element that slot s of ciphertext k holds, or NOTHING.
 
-    Elements may stand in several slots; that freedom is what makes products cheap.
+    Elements may stand in several slots; that freedom is what makes products cheap. In a `clean`
+    layout the slots that hold no element hold zero.
     """
 
     index: Index
+    clean: bool = False
 
     @property
     def ciphers(self) -> int:
@@ -51,4 +53,4 @@ class Layout:
 
     def signature(self) -> bytes:
         """Equal for equal layouts."""
-        return self.index.tobytes()
+        return self.index.tobytes() + bytes([self.clean])

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from eer.runtime.program import DotCipher, DotPlain, Program, Rotate, infer_levels, operands
 
-from .tensor import Affine, Core, Elementwise, Input, Polynomial, Product, TensorGraph
+from .tensor import (
+    Affine,
+    Contraction,
+    Core,
+    Elementwise,
+    Input,
+    Polynomial,
+    Product,
+    TensorGraph,
+)
 
 
 def print_graph(graph: TensorGraph) -> str:
@@ -36,6 +45,8 @@ def _op(op: object) -> str:
             return f"core[depth {plan.depth}, {plan.products} products]"
         case Product():
             return "product"
+        case Contraction() as c:
+            return f"contraction[{len(c.owner)} pairs to {len(c.bias)}]"
     return type(op).__name__.lower()
 
 

@@ -11,6 +11,7 @@ from eer.runtime.errors import InternalError
 
 from .tensor import (
     Affine,
+    Contraction,
     Core,
     Elementwise,
     Input,
@@ -34,7 +35,7 @@ class Stage(Enum):
 LEGAL: dict[Stage, tuple[type[TensorOp], ...]] = {
     Stage.IMPORTED: (Input, Affine, Elementwise, Polynomial, Product),
     Stage.POLYNOMIAL: (Input, Affine, Polynomial, Product),
-    Stage.SCHEDULED: (Input, Affine, Core, Product),
+    Stage.SCHEDULED: (Input, Affine, Core, Product, Contraction),
 }
 
 
@@ -66,6 +67,8 @@ def _problem(graph: TensorGraph, number: int, node: Node, stage: Stage) -> str |
             return _affine_problem(node, sizes, matrices, bias)
         case Product():
             return None if sizes == [node.size] * 2 else f"multiplies {sizes} to {node.size}"
+        case Contraction() as op:
+            return _contraction_problem(node, sizes, op)
         case Polynomial(coefficients, center, radius, _):
             if not coefficients.shape[1] == len(center) == len(radius) == node.size:
                 return "is a polynomial with coefficients for another size"
@@ -76,6 +79,21 @@ def _problem(graph: TensorGraph, number: int, node: Node, stage: Stage) -> str |
         case _:
             pass
     return None if sizes == [node.size] else f"maps {sizes} to {node.size}"
+
+
+def _contraction_problem(node: Node, sizes: list[int], op: Contraction) -> str | None:
+    indices = (op.left, op.right, op.owner)
+    if len(sizes) != 2 + len(op.addends) or len({i.shape for i in indices}) != 1:
+        return f"is a contraction of {len(sizes)} operands and {len(op.addends)} addends"
+    limits = (*sizes[:2], node.size)
+    if any(
+        len(i) and not 0 <= i.min() <= i.max() < n for i, n in zip(indices, limits, strict=True)
+    ):
+        return f"is a contraction that reads or makes more than {limits} elements"
+    shapes = [tuple(m.shape) for m in op.addends]
+    if shapes != [(node.size, n) for n in sizes[2:]] or op.bias.shape != (node.size,):
+        return f"is a contraction with addends of shapes {shapes} for {sizes[2:]}"
+    return None if np.isfinite(op.bias).all() else "has a bias that is not finite"
 
 
 def _affine_problem(

@@ -99,7 +99,32 @@ class Core:
     plan: PolyPlan
 
 
-TensorOp = Input | Affine | Elementwise | Polynomial | Product | Core
+@dataclass(frozen=True, slots=True, eq=False)
+class Contraction:
+    """y_o = sum over the pairs j of output o of a[left[j]] * b[right[j]], plus addends, plus bias.
+
+    A product of two tensors (Mul, MatMul, Gemm, Einsum) without any arrangement of them: which
+    elements meet is known, and where is left to the planner. `left`, `right` and `owner` (the
+    output) are [pairs]. Operands are (a, b, *addends); `addends[k]` [m, n] has at most one entry
+    in a row, and applies to an Input.
+    """
+
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    addends: tuple[csr_array, ...]
+    bias: Vector
+
+    @property
+    def sums(self) -> csr_array:
+        """The matrix [outputs, pairs] that adds each output's pairs."""
+        count = len(self.owner)
+        return csr_array(
+            (np.ones(count), (self.owner, np.arange(count))), shape=(len(self.bias), count)
+        )
+
+
+TensorOp = Input | Affine | Elementwise | Polynomial | Product | Core | Contraction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,13 +143,19 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A named output, and what the client computes from it after decryption."""
+    """A named output, and what the client computes from it after decryption.
+
+    `state` names the input that it feeds in the next step, or is "". An error is measured against
+    `span`, a typical difference between values, where that is not 0.
+    """
 
     name: str
     node: int
     shape: tuple[int, ...]
     post: str = "none"
     axis: int = -1
+    state: str = ""
+    span: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

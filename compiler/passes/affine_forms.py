@@ -5,7 +5,7 @@ Every value is carried as a form, sum_k M_k @ (node k) + bias, over nodes that h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array, eye_array
@@ -15,7 +15,6 @@ from ..ir.tensor import (
     Elementwise,
     Node,
     Origin,
-    Output,
     Polynomial,
     Product,
     TensorGraph,
@@ -115,10 +114,7 @@ class _Composer:
             stays = number in self.kept and not self.through and not form.constant
             if stays and not form.selects:
                 self.forms[number] = self.reference(self.materialise(number))
-        outputs = tuple(
-            Output(o.name, self.materialise(o.node), o.shape, o.post, o.axis)
-            for o in self.graph.outputs
-        )
+        outputs = tuple(replace(o, node=self.materialise(o.node)) for o in self.graph.outputs)
         return TensorGraph(self.graph.name, tuple(self.nodes), outputs)
 
     def visit(self, node: Node) -> Form:

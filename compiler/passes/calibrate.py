@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,9 @@ FEW_ROWS = 50
 """Below this a warning is due."""
 
 ASSUMED_ROWS = 512
+WEIGHT_REACH = 3.0
+"""How far a user's weights may move, as a multiple of the largest trained one."""
+
 INPUT_SLACK = 0.25
 """An input's range is widened by at least this share of its spread on each side."""
 
@@ -47,7 +50,12 @@ class Ranges:
 
 
 def calibrate(
-    graph: TensorGraph, data: Mapping[str, Vector] | None, options: Options, seed: int = 0
+    graph: TensorGraph,
+    data: Mapping[str, Vector] | None,
+    options: Options,
+    seed: int = 0,
+    *,
+    weights: Mapping[str, Vector] | None = None,
 ) -> Ranges:
     """Check the calibration data and find the input range of every Elementwise.
 
@@ -55,12 +63,17 @@ def calibrate(
     not fit the graph, is not finite, or has fewer than 8 windows. Without data, rows are drawn
     from options.input_range with `seed`: a third independent uniform, a third normal, a third
     shifted as a whole, since inputs whose elements move together reach furthest.
+
+    `weights` has the trained values of inputs that are weights, which stand for those that are
+    not in `data`; their range is WEIGHT_REACH times as far as the largest.
     """
     sizes = _input_sizes(graph)
+    known = {n: np.ravel(w) for n, w in (weights or {}).items() if n not in (data or {})}
     warnings: list[str] = []
     if data is None:
         low, high = options.input_range
         rows = _assumed_rows(sizes, options.input_range, seed)
+        rows |= {name: np.tile(w, (ASSUMED_ROWS, 1)) for name, w in known.items()}
         lows = {name: np.full(size, low) for name, size in sizes.items()}
         highs = {name: np.full(size, high) for name, size in sizes.items()}
         warnings.append(
@@ -69,6 +82,8 @@ def calibrate(
             "data is unknown. Give calibration data, or set the input range"
         )
     else:
+        given = max((len(array) for array in data.values()), default=0)
+        data = {**data, **{name: np.tile(w, (given, 1)) for name, w in known.items()}}
         rows = _checked_rows(sizes, data)
         count = len(next(iter(rows.values())))
         if count < FEW_ROWS:
@@ -83,6 +98,9 @@ def calibrate(
             lows[node.op.name], highs[node.op.name] = _expected(
                 rows[node.op.name], node.shape, options.margin
             )
+    for name, weight in known.items():
+        reach = WEIGHT_REACH * max(float(np.abs(weight).max()), 1e-6)
+        lows[name], highs[name] = np.full(len(weight), -reach), np.full(len(weight), reach)
     values = evaluate(graph, rows)
     intervals = {}
     for number, node in enumerate(graph.nodes):
@@ -91,6 +109,21 @@ def calibrate(
             intervals[number] = (x.min(axis=0), x.max(axis=0))
             _finite(values[number], str(node.origin))
     return Ranges(rows, lows, highs, intervals, data is not None, tuple(warnings))
+
+
+def with_spans(graph: TensorGraph, ranges: Ranges) -> TensorGraph:
+    """The graph with outputs that are next values of a state measured by how far a step moves it:
+    an error is to be small beside that, not beside the state."""
+    if not any(o.state for o in graph.outputs):
+        return graph
+    values = evaluate(graph, ranges.rows)
+    outputs = []
+    for output in graph.outputs:
+        if output.state:
+            moved = values[output.node] - ranges.rows[output.state]
+            output = replace(output, span=float(np.ptp(moved)))
+        outputs.append(output)
+    return replace(graph, outputs=tuple(outputs))
 
 
 def _input_sizes(graph: TensorGraph) -> dict[str, int]:

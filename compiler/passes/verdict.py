@@ -52,7 +52,8 @@ def judge(
     An output with a class decision (softmax, argmax, a sign for a sigmoid, or one axis of raw
     scores) may flip a share of `tolerance` of its labels, counted and expected; raw scores must
     also keep within RAW_SLACK tolerances of their standard deviation (root mean square). Any
-    other output may err by `tolerance` of its range.
+    other output may err by `tolerance` of its range, the next value of a state by `tolerance` of
+    how far a step moves it.
     """
     agreement, flips, error, strain, within = 1.0, 0.0, 0.0, 0.0, True
     tight = max(tolerance, 1e-9)
@@ -61,7 +62,8 @@ def judge(
         y, z = np.broadcast_arrays(y, z)
         if not np.all(np.isfinite(z)):
             return Verdict(0.0, 1.0, np.inf, np.inf, False)
-        worst = float(np.abs(z - y).max()) / max(float(np.ptp(y)), 1e-12)
+        span = output.span or float(np.ptp(y))
+        worst = float(np.abs(z - y).max()) / max(span, 1e-12)
         error = max(error, worst)
         margins, moved = _margins(output, y, y), _margins(output, y, z)
         if margins is None or moved is None:
@@ -82,6 +84,8 @@ def judge(
 
 def _margins(output: Output, y: Vector, z: Vector) -> Vector | None:
     """By how much z's score of y's label beats z's best other score; None where not classes."""
+    if output.state:
+        return None
     if output.post == "sigmoid":
         return np.asarray(np.where(y > 0.0, z, -z).ravel())
     several = [length for length in output.shape if length > 1]
