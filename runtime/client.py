@@ -264,7 +264,9 @@ class Client:
             raise ArtifactError(
                 f"this is an encrypted {answer.direction}, not an answer",
                 where=where,
-                hint="send it through the server first (eer run)",
+                hint="a state is for the server to keep"
+                if answer.direction == "state"
+                else "send it through the server first (eer run)",
             )
         wanted = 1 + max(int(spec.ciphers.max()) for spec in self.model.outputs)
         if len(answer.bodies) < wanted or answer.windows > self.batch:
