@@ -11,9 +11,10 @@ import numpy as np
 from scipy import signal
 
 from eer.runtime.errors import DataError
+from examples.study.signals import slope
 from examples.study.windows import Signal, Windows
 
-from .features import beat_intervals, heart, pulse_band, slope, windows_of, wrist_features
+from .features import beat_intervals, heart, pulse_band, windows_of, wrist_features
 from .recording import BVP_RATE, CHEST_RATE, WRIST_RATE, Chest, Recording
 from .windows import WINDOW, cuts
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import signal
 
 from eer.runtime.errors import DataError
+from examples.study.signals import lowpass, medians_for_gaps, slope
 from examples.study.windows import Signal, Windows
 
 from .recording import BVP_RATE, WRIST_RATE, Recording
@@ -27,8 +28,8 @@ def wrist_features(recording: Recording) -> Windows:
             f"the recording lasts {recording.seconds:.0f} s, a window {WINDOW} s",
             where=recording.subject,
         )
-    smooth = _lowpass(recording.eda, 1.0, 2)
-    tonic = _lowpass(recording.eda, 0.05, 1)
+    smooth = lowpass(recording.eda, WRIST_RATE, 1.0, 2)
+    tonic = lowpass(recording.eda, WRIST_RATE, 0.05, 1)
     pulse = pulse_band(recording.bvp)
     rows: list[dict[str, float]] = []
     kept = tuple(cuts(recording))
@@ -54,13 +55,9 @@ def windows_of(
     """Feature rows as windows; what could not be measured becomes the recording's median."""
     names = tuple(rows[0]) if rows else ()
     values = np.array([[row[name] for name in names] for row in rows]).reshape(-1, len(names))
-    lost = ~np.isfinite(values)
-    for column in np.flatnonzero(lost.any(axis=0)):
-        known = values[~lost[:, column], column]
-        values[lost[:, column], column] = np.median(known) if len(known) else 0.0
     return Windows(
         names=names,
-        values=values,
+        values=medians_for_gaps(values),
         label=np.array([condition for _, condition in kept], dtype=np.int64),
         subject=np.full(len(rows), recording.subject),
         start=np.array([start for start, _ in kept], dtype=np.int64),
@@ -114,12 +111,6 @@ def heart(between: Signal) -> dict[str, float]:
     )
 
 
-def slope(values: Signal) -> float:
-    """Slope of the least-squares line, per sample."""
-    time = np.arange(len(values)) - (len(values) - 1) / 2
-    return float(time @ values / (time @ time))
-
-
 def _bands(between: Signal) -> tuple[float, float, float]:
     """log10 of the power at 0.04-0.15 Hz and at 0.15-0.4 Hz (s^2), and their difference."""
     when = np.cumsum(between)
@@ -132,12 +123,6 @@ def _bands(between: Signal) -> tuple[float, float, float]:
         for start, end in ((0.04, 0.15), (0.15, 0.4))
     )
     return float(low), float(high), float(low - high)
-
-
-def _lowpass(values: Signal, cutoff: float, order: int) -> Signal:
-    sections = signal.butter(order, cutoff, fs=WRIST_RATE, output="sos")
-    filtered: Signal = signal.sosfiltfilt(sections, values)
-    return filtered
 
 
 def _shape(name: str, values: Signal) -> dict[str, float]:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from eer.runtime.errors import DataError
+from examples.study.signals import slope
 from examples.study.windows import Signal, Windows
 from examples.wesad.channels import CHANNELS, RATE, heart_rate, raw_windows
 from examples.wesad.chest_features import chest_wrist_features
-from examples.wesad.features import beat_intervals, heart, slope, wrist_features
+from examples.wesad.features import beat_intervals, heart, wrist_features
 from examples.wesad.recording import (
     BASELINE,
     BVP_RATE,

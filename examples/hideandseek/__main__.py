@@ -1,0 +1,7 @@
+"""`python -m examples.hideandseek`."""
+
+import sys
+
+from .command import main
+
+sys.exit(main())

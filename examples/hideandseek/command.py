@@ -1,0 +1,105 @@
+"""The example's command: features, training, every window answered encrypted, and the figures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from examples.study.readme import put_block
+from rich.console import Console
+
+from eer.runtime.errors import UsageError
+from examples.study.command import (
+    QUICK_WINDOWS,
+    add_options,
+    all_folds,
+    check_options,
+    exit_code,
+    progress_line,
+    report,
+)
+from examples.study.folds import FoldResult, Protocol
+from examples.study.report import SYNTHETIC, markdown
+from examples.study.windows import Windows
+
+from .dataset import find_data, load_observations
+from .recipes import MLP
+from .synthetic import WORKERS
+from .tables import save_table
+from .targets import TARGETS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = Path(__file__).with_name("README.md")
+QUICK_WORKERS, QUICK_LENGTH = 6, 0.3
+"""Of the made-up calls: how many workers, and which share of a call's length."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    command = argparse.ArgumentParser(
+        prog="python -m examples.hideandseek",
+        description="Leave-one-worker-out recognition of emotional workload, under encryption.",
+    )
+    add = command.add_argument
+    add("--target", choices=tuple(TARGETS), default="given2", help="what is recognised")
+    add("--data", type=Path, help="the release's folder, or a table of features (.csv, .npz)")
+    add("--skip-incomplete", action="store_true", help="leave out calls that lack a sensor")
+    add("--save-table", type=Path, help="write the features to this .npz, for --data")
+    add_options(command, Path("out/hideandseek"))
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 0, or the error's."""
+    given = parser().parse_args(arguments)
+    return exit_code(lambda console: _run(given, console))
+
+
+def _run(given: argparse.Namespace, console: Console) -> None:
+    check_options(given)
+    source = None if given.synthetic else find_data(given.data, REPOSITORY)
+    protocol = Protocol(
+        task=TARGETS[given.target],
+        recipe=MLP,
+        normalisation=given.normalise,
+        seed=given.seed,
+        engine=None if given.engine == "none" else given.engine,
+        batch=given.batch,
+        limit=QUICK_WINDOWS if given.quick else None,
+    )
+    if source is None:
+        console.print(f"{SYNTHETIC}. The study's recordings were not used.", style="bold yellow")
+    with progress_line(console) as progress:
+        line = progress.add_task("loading")
+        observations = load_observations(
+            source,
+            seed=given.seed,
+            workers=WORKERS[:QUICK_WORKERS] if given.quick else WORKERS,
+            length=QUICK_LENGTH if given.quick else 1.0,
+            skip=(lambda what: console.print(what, style="yellow", highlight=False))
+            if given.skip_incomplete
+            else None,
+            progress=lambda what: progress.update(line, description=what),
+        )
+        if given.save_table:
+            save_table(observations, given.save_table)
+        windows = observations.windows(given.target)
+        folds = all_folds(given, windows, protocol, progress)
+    command = " ".join(["python -m examples.hideandseek", *sys.argv[1:]])
+    report(console, given.out, windows, protocol, folds, command)
+    if given.readme:
+        _renew_readme(given.target, windows, protocol, folds, command)
+
+
+def _renew_readme(
+    target: str, windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...], command: str
+) -> None:
+    if protocol.engine is None or len(folds) < len(WORKERS):
+        raise UsageError(
+            "the README's figures are of every worker, and encrypted",
+            hint="leave out --readme, or --quick, --folds and --engine none",
+        )
+    kind = "synthetic" if windows.synthetic else "study"
+    put_block(README, f"general {target} {kind}", markdown(windows, protocol, folds, command))
