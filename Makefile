@@ -15,11 +15,11 @@ SETUP := $(VENV)/.eer-setup-$(subst $(comma),-,$(EXTRAS))
 # The networks here are small: more threads than one only get into each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-quick test test-all lint format bench clean
+.PHONY: help setup demo demo-quick demo-hideandseek test test-all lint format bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s%s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-17s%s\n", $$1, $$2}'
 
 setup: $(SETUP) ## make .venv and install eer with all that the other commands need
 
@@ -37,6 +37,9 @@ demo: $(SETUP) ## train, compile and run a stress recogniser on encrypted window
 
 demo-quick: $(SETUP) ## the same on synthetic recordings and one subject only
 	$(PY) -m examples.wesad --quick --synthetic --folds 1 --features wrist --out out/demo-quick
+
+demo-hideandseek: $(SETUP) ## the same approach on the Hide-and-Seek study's calls
+	$(PY) -m examples.hideandseek --quick
 
 test: $(SETUP) ## run the tests
 	$(PY) -m pytest -n $(JOBS) --dist worksteal -m 'not slow'

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from examples.study.readme import put_block
 from rich.console import Console
 
 from eer.runtime.errors import UsageError
@@ -21,6 +20,7 @@ from examples.study.command import (
     report,
 )
 from examples.study.folds import FoldResult, Protocol
+from examples.study.readme import put_block
 from examples.study.report import SYNTHETIC, markdown
 from examples.study.windows import Windows
 

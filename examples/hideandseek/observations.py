@@ -15,7 +15,7 @@ from examples.study.windows import Codes, Signal, Windows
 from .call import CALLS, Call
 from .columns import FEATURES
 from .features import CallFeatures
-from .targets import label
+from .targets import labels_of
 
 APART = 10_000
 """Seconds from one call's beginning to the next one's, in `Windows.start`."""
@@ -50,7 +50,7 @@ class Observations:
         return Windows(
             names=FEATURES,
             values=self.values,
-            label=label(target, self.session, self.suppression, self.worker),
+            label=labels_of(target, self.session, self.suppression, self.worker),
             subject=self.worker,
             start=self.start + APART * (self.session - 1),
             source=f"{self.source}, {target}",

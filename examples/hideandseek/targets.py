@@ -7,14 +7,20 @@ against the same worker's other ratings, so that each worker's own scale counts.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from examples.study.windows import Codes, Signal, Task
 
 STUDY = "Hide-and-Seek"
 
 
+SESSIONS = 10
+"""A window's label is this times its session, 1 to 3, plus its class: both are then known."""
+
+
 def _task(*labels: str) -> Task:
-    return Task(STUDY, labels, tuple((code,) for code in range(len(labels))))
+    codes = range(len(labels))
+    return Task(STUDY, labels, tuple(tuple(SESSIONS * s + c for s in (1, 2, 3)) for c in codes))
 
 
 TARGETS = {
@@ -23,16 +29,20 @@ TARGETS = {
     "perceived2": _task("little", "much"),
     "perceived3": _task("little", "some", "much"),
 }
-"""The classes of each; the windows' labels are these classes' numbers."""
+"""The classes of each."""
 
 
-def label(target: str, session: Codes, rating: Signal, worker: np.ndarray) -> Codes:
-    """The class of each window [w].
+def labels_of(target: str, session: Codes, rating: Signal, worker: NDArray[np.str_]) -> Codes:
+    """The label of each window [w], in which its session and its class stand.
 
     `session` [w] is 1, 2 or 3 for c1, c2 and c3; `rating` [w] the suppression, and `worker` [w]
     whose it is. "perceived2" is at or above the worker's mean, "perceived3" below the 33rd
     percentile, below the 66th, and the rest.
     """
+    return SESSIONS * session + _classes(target, session, rating, worker)
+
+
+def _classes(target: str, session: Codes, rating: Signal, worker: NDArray[np.str_]) -> Codes:
     if target == "given2":
         return (session > 1).astype(np.int64)
     if target == "given3":

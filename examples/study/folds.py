@@ -15,7 +15,7 @@ from eer.runtime.errors import DataError
 
 from .encrypted import Answers, ask_encrypted
 from .metrics import accuracy, macro_f1
-from .normalise import prepared
+from .normalise import prepared, with_bounds
 from .training import Recipe, scores, train
 from .windows import Codes, Mask, Task, Windows, held_out
 
@@ -115,9 +115,10 @@ def run_fold(
         export_torch(model, example, input_names=["window"], output_names=["scores"]), str(path)
     )
     progress(f"compiling, and asking about {len(values)} encrypted windows")
+    known = ready.values[training]
     answers = ask_encrypted(
         path,
-        ready.values[training],
+        with_bounds(known) if known.ndim == 2 else known,
         values,
         labels=protocol.task.labels,
         engine=protocol.engine,

@@ -44,7 +44,28 @@ def prepared(windows: Windows, normalisation: str, training: Mask) -> Windows:
     A subject's own statistics come from all of the subject's windows, those that no class is
     asked about included; the training subjects' from the windows of `training` alone.
     """
-    return {"subject": by_subject, "training": by_training}[normalisation](windows, training)
+    ready = {"subject": by_subject, "training": by_training}[normalisation](windows, training)
+    if ready.values.ndim > 2:
+        return ready
+    # Of a feature that never changed in training the network knows nothing.
+    known = ready.values[training].std(axis=0) > 0
+    return ready.with_values(np.where(known, ready.values, 0.0))
+
+
+def with_bounds(values: Signal) -> Signal:
+    """Normalised training windows [w, features], and some more in which a feature is at its bound.
+
+    For calibration: what a subject who is not there yet will send lies within `LIMIT` by
+    construction, but may well lie outside what the training subjects happened to show. Each
+    feature reaches both bounds, in a window that otherwise is one of `values`.
+    """
+    features = values.shape[1]
+    rows = np.linspace(0, len(values) - 1, 2 * features).astype(int)
+    more = values[rows].copy()
+    places = np.arange(features)
+    more[places, places] = -LIMIT
+    more[features + places, places] = LIMIT
+    return np.concatenate((values, more))
 
 
 def _positive(windows: Windows, training: Mask) -> Mask:

@@ -153,7 +153,8 @@ def test_skin_conductance_is_split_into_its_parts(call: Call) -> None:
     for name in ("mean", "min", "max", "std"):
         assert np.isfinite(column(found.values, f"phasic_{name}")).all()
     highest = column(found.values, "phasic_max")
-    assert highest[holds].min() > 5 * np.abs(highest[found.start > 19]).max()
+    # The Gaussian is 2.35 s wide: what a first-order filter leaves of it is most of its height.
+    assert 0.25 < highest[holds].min() <= highest[holds].max() < 0.5
     whole = column(found.values, "phasic_mean") + column(found.values, "tonic_mean")
     np.testing.assert_allclose(whole, column(found.values, "EDA_mean"), rtol=0.02)
 

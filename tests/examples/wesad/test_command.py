@@ -187,7 +187,7 @@ class TestCommand:
                 raise KeyboardInterrupt
             return run_fold(windows, subject, *given)
 
-        monkeypatch.setattr("examples.wesad.command.run_fold", counted)
+        monkeypatch.setattr("examples.study.command.run_fold", counted)
         assert main(arguments) == 130
         assert not (out / "results.json").exists()
         assert main([*arguments, "--resume"]) == 0
