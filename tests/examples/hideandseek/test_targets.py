@@ -20,7 +20,7 @@ from examples.study.windows import Codes, Signal
 def classes(target: str, session: Codes, rating: Signal, worker: list[str]) -> list[int]:
     labels = labels_of(target, session, rating, np.array(worker))
     np.testing.assert_array_equal(labels // 10, session)
-    return (labels % 10).tolist()
+    return [int(code) for code in labels % 10]
 
 
 def test_what_was_given_is_known_from_the_session() -> None:
