@@ -1,4 +1,4 @@
-"""The README's quick start, run as it stands: in Python, and in a shell as two machines would."""
+"""Examples in the documents, run as they stand: in Python, and in a shell as two machines would."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ pytest.importorskip("torch")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def block(name: str) -> str:
+def block(name: str, document: str = "README.md") -> str:
     """The code block after the mark `<!-- tested: name -->`."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / document).read_text(encoding="utf-8")
     found = re.findall(rf"^<!-- tested: {name} -->\n```\w+\n(.*?)^```$", text, re.M | re.S)
-    assert len(found) == 1, f"the README has {len(found)} blocks marked {name}"
+    assert len(found) == 1, f"{document} has {len(found)} blocks marked {name}"
     return str(found[0])
 
 
@@ -48,6 +48,14 @@ def test_quick_start_in_a_shell(tmp_path: Path) -> None:
     secret = tmp_path / "keys" / "secret.key"
     assert secret.stat().st_mode & 0o777 == 0o600
     assert {p.name for p in (tmp_path / "shipped").iterdir()} == {"client.eer", "server.eer"}
+
+
+def test_a_head_that_learns_under_encryption(tmp_path: Path) -> None:
+    said = run([sys.executable, "-c", block("python", "docs/personalisation.md")], tmp_path)
+    found, true = said.strip().split(" of ")
+    assert found == true
+    assert "'calm'" in found
+    assert "'stress'" in found
 
 
 def test_commands_in_the_table_exist() -> None:
