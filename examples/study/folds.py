@@ -115,10 +115,9 @@ def run_fold(
         export_torch(model, example, input_names=["window"], output_names=["scores"]), str(path)
     )
     progress(f"compiling, and asking about {len(values)} encrypted windows")
-    known = ready.values[training]
     answers = ask_encrypted(
         path,
-        with_bounds(known) if known.ndim == 2 else known,
+        with_bounds(ready.values[training]),
         values,
         labels=protocol.task.labels,
         engine=protocol.engine,

@@ -53,12 +53,15 @@ def prepared(windows: Windows, normalisation: str, training: Mask) -> Windows:
 
 
 def with_bounds(values: Signal) -> Signal:
-    """Normalised training windows [w, features], and some more in which a feature is at its bound.
+    """Normalised training windows [w, features], and more in which one feature is at its bound.
 
     For calibration: what a subject who is not there yet will send lies within `LIMIT` by
     construction, but may well lie outside what the training subjects happened to show. Each
-    feature reaches both bounds, in a window that otherwise is one of `values`.
+    feature reaches both bounds, in a window that otherwise is one of `values`. Raw windows are
+    returned as they are.
     """
+    if values.ndim > 2:
+        return values
     features = values.shape[1]
     rows = np.linspace(0, len(values) - 1, 2 * features).astype(int)
     more = values[rows].copy()
