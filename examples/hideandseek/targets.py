@@ -20,7 +20,9 @@ SESSIONS = 10
 
 def _task(*labels: str) -> Task:
     codes = range(len(labels))
-    return Task(STUDY, labels, tuple(tuple(SESSIONS * s + c for s in (1, 2, 3)) for c in codes))
+    return Task(
+        STUDY, labels, tuple(tuple(SESSIONS * s + c for s in (1, 2, 3)) for c in codes), SESSIONS
+    )
 
 
 TARGETS = {

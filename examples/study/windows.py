@@ -72,6 +72,9 @@ class Task:
     """Whose data, for captions."""
     labels: tuple[str, ...]
     conditions: tuple[tuple[int, ...], ...]
+    base: int = 1
+    """Labels that are the same divided by this belong to one part of the session; 1: each its own.
+    """
 
     def classes(self, windows: Windows) -> Codes:
         """The class of each window [w], or -1 where its condition has none."""
@@ -79,6 +82,10 @@ class Task:
         for code, conditions in enumerate(self.conditions):
             classes[np.isin(windows.label, conditions)] = code
         return classes
+
+    def parts(self, windows: Windows) -> Codes:
+        """The part of the session that each window [w] belongs to."""
+        return windows.label // self.base
 
 
 def join(parts: Sequence[Windows]) -> Windows:

@@ -30,6 +30,7 @@ def split(
     *,
     share: float = 0.2,
     few: int | None = None,
+    parts: Codes | None = None,
 ) -> Split:
     """The first `share` of each condition is learned from; later windows that overlap none of
     them are tested.
@@ -37,12 +38,14 @@ def split(
     `windows` are one subject's, `classes` [w] their classes or -1 where the task asks for none,
     `window` how long one is, in seconds. With `few`, only so many of the first windows of each
     condition keep their labels; the rest of the share is unlabelled, and so are all windows
-    without a class.
+    without a class. Conditions are told apart by the windows' labels, or by `parts` [w] where one
+    label may come and go within a condition.
     """
     labelled = np.zeros(len(windows), dtype=bool)
     unlabelled, later = labelled.copy(), labelled.copy()
-    for condition in np.unique(windows.label[classes >= 0]):
-        rows = np.flatnonzero((windows.label == condition) & (classes >= 0))
+    condition_of = windows.label if parts is None else parts
+    for condition in np.unique(condition_of[classes >= 0]):
+        rows = np.flatnonzero((condition_of == condition) & (classes >= 0))
         rows = rows[np.argsort(windows.start[rows], kind="stable")]
         learned = rows[: ceil(share * len(rows))]
         labels = learned if few is None else learned[:few]

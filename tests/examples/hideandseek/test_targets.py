@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from examples.hideandseek.columns import FEATURES
+from examples.hideandseek.features import WINDOW, call_features
 from examples.hideandseek.observations import APART, Observations, observed
 from examples.hideandseek.synthetic import synthetic_calls
 from examples.hideandseek.targets import TARGETS, labels_of
 from examples.study.folds import Protocol, run_fold
+from examples.study.personal.split import split
 from examples.study.training import Recipe, train
 from examples.study.windows import Codes, Signal
 
@@ -94,8 +96,6 @@ def test_training_never_sees_the_held_out_worker(
 
 
 def test_what_a_window_lacks_is_its_own_workers_median() -> None:
-    from examples.hideandseek.features import call_features
-
     parts = [(c, call_features(c)) for c in synthetic_calls(5, (1, 3), length=0.1)]
     first = parts[0][1]
     values = first.values.copy()
@@ -105,3 +105,21 @@ def test_what_a_window_lacks_is_its_own_workers_median() -> None:
     own = np.concatenate([part.values[:, 7] for call, part in parts if call.worker == "P1"])
     assert found.values[0, 7] == np.nanmedian(own)
     assert np.isfinite(found.values).all()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_personal_head_learns_from_the_first_of_each_call(
+    observations: Observations, target: str
+) -> None:
+    task, whole = TARGETS[target], observations.windows(target)
+    own = whole.select(whole.subject == "P3")
+    found = split(own, task.classes(own), WINDOW, share=0.2, parts=task.parts(own))
+    session = observations.session[observations.worker == "P3"]
+    np.testing.assert_array_equal(task.parts(own), session)
+    for call in (1, 2, 3):
+        start = own.start[session == call] - own.start[session == call].min()
+        learned = start[found.labelled[session == call]]
+        tested = start[found.later[session == call]]
+        assert learned.tolist() == list(range(len(learned)))
+        assert len(learned) == int(np.ceil(0.2 * len(start)))
+        assert tested.tolist() == list(range(len(learned) - 1 + WINDOW, len(start)))
