@@ -23,11 +23,15 @@ from eer.runtime.bundle import load_model
 from eer.runtime.commands.options import AsJson, EngineName
 from eer.runtime.console import EPILOG, answer, progress, run_app, warn
 from eer.runtime.errors import FileError, UsageError
+from eer.runtime.files import write_file
 
 from . import present
 from .driver import CompileWarning, compile_model
 from .explain import explain as explained
 from .options import ENGINES, Effort, Options
+from .picture import latency_svg
+from .present_layers import layers
+from .tables import to_text
 from .timing.fit import fit
 from .timing.measure import CALIBRATION_SECONDS, measure, rings_of
 from .timing.store import cpu_model, keep
@@ -207,10 +211,21 @@ def verify(
     _answer(present.verification(found), found.to_json(), as_json)
 
 
-def explain(model: ModelFile, as_json: AsJson = False) -> None:
-    """Show what a compiled model does, layer by layer, and what it costs."""
+def explain(
+    model: ModelFile,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw where the time goes: an SVG file.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a compiled model does, layer by layer, what it costs and how precise it is."""
+    if picture is not None:
+        _check_targets([picture], [model])
     found = explained(load_model(model), str(model))
-    _answer(present.layers(found), found, as_json)
+    if picture is not None:
+        write_file(picture, latency_svg(found).encode())
+    _answer(layers(found), found, as_json)
 
 
 def calibrate_costs(
@@ -253,7 +268,7 @@ def calibrate_costs(
 
 def _answer(parts: list[RenderableType], data: Mapping[str, Any], as_json: bool) -> None:
     width = max(NARROWEST, shutil.get_terminal_size((100, 40)).columns)
-    text = present.to_text(*parts, width=width, styled=sys.stdout.isatty())
+    text = to_text(*parts, width=width, styled=sys.stdout.isatty())
     answer(text, dict(data), as_json)
 
 

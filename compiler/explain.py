@@ -6,13 +6,14 @@ from eer.runtime.bundle import Bundle
 from eer.runtime.errors import ArtifactError
 from eer.runtime.fields import Json
 
-_NEEDED = ("layers", "parameters", "program", "predicted_ms", "model", "engine")
+_NEEDED = ("layers", "parameters", "program", "predicted", "costs", "model", "engine", "sizes")
 
 
 def explain(bundle: Bundle, where: str) -> Json:
-    """The layers in order, each with its share of the predicted time, and totals.
+    """The layers in order, each with its share of a message's predicted time, and totals.
 
-    Raises ArtifactError for a model whose report lacks them; `where` names its file.
+    "stages" are what comes before the layers and after them. Raises ArtifactError for a model
+    whose report lacks what is told here; `where` names its file.
     """
     report = bundle.report
     if any(key not in report for key in _NEEDED):
@@ -21,21 +22,34 @@ def explain(bundle: Bundle, where: str) -> Json:
             where=where,
             hint="compile the model again with eer-compile",
         )
-    layers = report["layers"]
-    total = sum(layer["predicted_ms"] for layer in layers)
+    predicted = report["predicted"]
+    total = predicted["stages_ms"]["total"]
+    stages = (
+        ("encrypt (client)", True, predicted["stages_ms"]["encrypt"]),
+        ("load message", True, predicted["run_ms"]["load"]),
+        ("save answer", False, predicted["run_ms"]["save"]),
+        ("decrypt (client)", False, predicted["stages_ms"]["decrypt"]),
+    )
+    layers = [
+        {"runner_up": None, **layer, "share": layer["predicted_ms"] / total}
+        for layer in report["layers"]
+    ]
+    counts = ("input_ciphertexts", "rotations", "plain_products", "cipher_products")
     return {
         "model": report["model"],
         "engine": report["engine"],
         "parameters": report["parameters"],
         "program": report["program"],
-        "layers": [
-            {**layer, "share": layer["predicted_ms"] / total if total else 0.0} for layer in layers
+        "sizes": report["sizes"],
+        "costs": report["costs"],
+        "predicted": predicted,
+        "stages": [
+            {"name": name, "before": before, "predicted_ms": ms, "share": ms / total}
+            for name, before, ms in stages
         ],
+        "layers": layers,
         "totals": {
-            "predicted_ms": report["predicted_ms"],
-            **{
-                key: sum(layer[key] for layer in layers)
-                for key in ("input_ciphertexts", "rotations", "plain_products", "cipher_products")
-            },
+            "predicted_ms": total,
+            **{key: sum(layer[key] for layer in layers) for key in counts},
         },
     }

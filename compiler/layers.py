@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from eer.runtime.fields import Json
-from eer.runtime.program import Program
 
 from .backend.contraction import ContractionPlan
 from .backend.decision import AffinePlan
 from .backend.levels import levels_used
+from .backend.lower import Lowered
 from .backend.planner import Plan
-from .ir.tensor import Affine, Contraction, Core, Node, TensorGraph
+from .ir.tensor import Affine, Contraction, Core, Node, TensorGraph, Vector
+from .noise import Where, precisions
 from .predict import Prediction
 
 
 def layers_json(
-    graph: TensorGraph, plan: Plan, program: Program, prediction: Prediction
+    graph: TensorGraph, lowered: Lowered, prediction: Prediction, sample: Mapping[str, Vector]
 ) -> list[Json]:
     """One object for each node of the scheduled graph that computes something, in order.
 
     `predicted_ms` is that of the instructions which carry the node's label: those of nodes that
-    share one are shared out by their products and rotations.
+    share one are shared out by their products and rotations. Bits of precision are those on the
+    first windows of `sample`.
     """
+    plan, program = lowered.plan, lowered.server.program
     entries = {
         number: _entry(node, number, plan)
         for number, node in enumerate(graph.nodes)
@@ -37,7 +41,17 @@ def layers_json(
     for entry in entries.values():
         name = entry["name"]
         entry["predicted_ms"] = times[name] * _weight(entry) / sharers[name]
+    found = precisions(lowered.client, program, {n: _where(lowered, n) for n in entries}, sample)
+    for number, entry in entries.items():
+        entry["predicted_bits"] = found[number].predicted
+        entry["simulated_bits"] = found[number].simulated
     return list(entries.values())
+
+
+def _where(lowered: Lowered, number: int) -> Where:
+    """The values that hold a node, and the slots of each that do."""
+    index = lowered.plan.layouts[number].index
+    return [(v, row >= 0) for v, row in zip(lowered.values[number], index, strict=True)]
 
 
 def label_of(node: Node, number: int) -> str:

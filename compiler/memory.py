@@ -18,7 +18,7 @@ from eer.runtime.program import DotCipher, DotPlain, Program, infer_levels
 from .predict import encoded_plains
 from .sizes import WORD, key_bytes_held
 
-PROCESS = {"seal": 62e6, "desilo": 92e6}
+PROCESS = {"seal": 53e6, "desilo": 117e6}
 """Bytes of a process that has loaded Python, numpy and the engine's library, and no model yet."""
 
 

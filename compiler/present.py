@@ -1,23 +1,18 @@
-"""Reports as people read them: tables in text, nothing printed here."""
+"""What a compilation and a verification found, as people read it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from io import StringIO
-from typing import Any
+from collections.abc import Iterable
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from eer.runtime.console import human_size
 from eer.runtime.fields import Json
 
+from .tables import counted, depth, ms, new_table, pairs, parameters, security, windows
 from .verification import Verification
-
-LEFT_ALIGNED = 1
-"""Columns that hold names; the others hold numbers."""
 
 _STEPS = {
     "polynomials": "polynomials for activations",
@@ -25,14 +20,6 @@ _STEPS = {
     "noise": "CKKS noise (simulated)",
     "total": "all together",
 }
-
-
-def to_text(*parts: RenderableType, width: int, styled: bool = False) -> str:
-    """What `parts` look like on a terminal of this width, without trailing blanks."""
-    stream = StringIO()
-    console = Console(file=stream, width=width, force_terminal=styled, highlight=False)
-    console.print(Group(*parts))
-    return "\n".join(line.rstrip() for line in stream.getvalue().rstrip().splitlines())
 
 
 def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
@@ -50,23 +37,23 @@ def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
     keys, stages = report["sizes"], report["predicted"]["stages_ms"]
     server = report["predicted"]["server_bytes"]["peak"]
     parts.append(
-        _pairs(
-            ("security", _security(params)),
-            ("parameters", _parameters(params)),
-            ("program", f"{_depth(report['program'])}: {operations}"),
+        pairs(
+            ("security", security(params)),
+            ("parameters", parameters(params)),
+            ("program", f"{depth(report['program'])}: {operations}"),
             (
                 "keys",
-                f"{_count(keys['galois_keys'], 'rotation')}, about "
+                f"{counted(keys['galois_keys'], 'rotation')}, about "
                 f"{human_size(keys['evaluation_key_bytes'])} for the server, once",
             ),
             (
                 "upload",
-                f"{_count(keys['input_ciphertexts'], 'ciphertext')}, about "
-                f"{human_size(keys['upload_bytes'])} a message of {_windows(params['batch'])}",
+                f"{counted(keys['input_ciphertexts'], 'ciphertext')}, about "
+                f"{human_size(keys['upload_bytes'])} a message of {windows(params['batch'])}",
             ),
             (
                 "latency",
-                f"about {_ms(stages['total'])} of CPU time a message, {_ms(stages['run'])} at the "
+                f"about {ms(stages['total'])} of CPU time a message, {ms(stages['run'])} at the "
                 "server (predicted; eer verify measures)",
             ),
             ("memory", f"about {human_size(server)} at the server (predicted)"),
@@ -74,49 +61,6 @@ def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
     )
     parts += [Text(f"warning: {w}", style="yellow") for w in report["warnings"]]
     return parts
-
-
-def layers(report: Json) -> list[RenderableType]:
-    """What every layer does and costs, and the totals."""
-    rows = report["layers"]
-    total = sum(row["predicted_ms"] for row in rows)
-    table = _table(
-        "layer", "method", "level", "ciphertexts in", "rotations", "products", "time", "share"
-    )
-    for row in rows:
-        table.add_row(
-            _name(row),
-            row["method"] or row["kind"],
-            f"{row['level_in']} → {row['level_out']}",
-            str(row["input_ciphertexts"] or ""),
-            str(row["rotations"] or ""),
-            _products(row["plain_products"], row["cipher_products"]),
-            _ms(row["predicted_ms"]),
-            f"{row['predicted_ms'] / total:.0%}" if total else "",
-        )
-    table.add_section()
-    table.add_row(
-        "all layers",
-        "",
-        f"{report['program']['depth']} → {report['program']['output_level']}",
-        str(sum(row["input_ciphertexts"] for row in rows)),
-        str(sum(row["rotations"] for row in rows)),
-        _products(*(sum(row[f"{k}_products"] for row in rows) for k in ("plain", "cipher"))),
-        _ms(total),
-        "100%",
-    )
-    params = report["parameters"]
-    return [
-        Text(f"{report['model']} on {report['engine']}"),
-        table,
-        _pairs(
-            ("security", _security(params)),
-            ("parameters", _parameters(params)),
-            ("program", _depth(report["program"])),
-            ("products", "p: ciphertext by plaintext; c: ciphertext by ciphertext"),
-            ("times", "predicted CPU time of one core; the first layer's includes encryption"),
-        ),
-    ]
 
 
 def verification(found: Verification) -> list[RenderableType]:
@@ -134,12 +78,12 @@ def verification(found: Verification) -> list[RenderableType]:
     lines = [
         (
             "latency",
-            f"{_ms(wall['total'])} a window (encrypt {_ms(wall['encrypt'])}, run "
-            f"{_ms(wall['run'])}, decrypt {_ms(wall['decrypt'])}); {_ms(cpu['total'])} of CPU time",
+            f"{ms(wall['total'])} a window (encrypt {ms(wall['encrypt'])}, run "
+            f"{ms(wall['run'])}, decrypt {ms(wall['decrypt'])}); {ms(cpu['total'])} of CPU time",
         ),
         (
             "throughput",
-            f"{found.windows_per_second:.3g} windows a second, {_windows(found.batch)} a message",
+            f"{found.windows_per_second:.3g} windows a second, {windows(found.batch)} a message",
         ),
         (
             "sizes",
@@ -165,19 +109,19 @@ def verification(found: Verification) -> list[RenderableType]:
                 f"{a.encrypted:.2%} encrypted",
             ),
         )
-    parts: list[RenderableType] = [table, _pairs(*lines)]
+    parts: list[RenderableType] = [table, pairs(*lines)]
     if found.predicted is not None:
         parts.append(_foretold(found.predicted))
-    title = f"{found.model} on {found.engine} {found.engine_version}: {_windows(found.windows)}"
+    title = f"{found.model} on {found.engine} {found.engine_version}: {windows(found.windows)}"
     return [Text(title), *parts]
 
 
 def _foretold(predicted: Json) -> Table:
     """Each stage's time and each size: predicted, measured, and how far the prediction is off."""
-    table = _table("predicted against measured", "predicted", "measured", "off by")
+    table = new_table("predicted against measured", "predicted", "measured", "off by")
     names = {"total": "all stages", "evaluation_keys": "evaluation keys"}
     names["server_peak"] = "server's memory"
-    for group, show in (("cpu_ms", _ms), ("bytes", human_size)):
+    for group, show in (("cpu_ms", ms), ("bytes", human_size)):
         for key, row in predicted[group].items():
             name = names.get(key, key)
             error = "" if row["error"] is None else f"{row['error']:+.0%}"
@@ -198,7 +142,9 @@ def _accuracy(accuracy: Json) -> Table:
 
 
 def _agreement_table() -> Table:
-    return _table("what it costs", "same label", "flips", "windows", "largest error", "precision")
+    return new_table(
+        "what it costs", "same label", "flips", "windows", "largest error", "precision"
+    )
 
 
 def _agreement(step: Json | None) -> list[str]:
@@ -215,7 +161,7 @@ def _agreement(step: Json | None) -> list[str]:
 
 
 def _activations(fits: Iterable[Json]) -> Table:
-    table = _table("activation", "degree", "interval", "largest error", "headroom", "outside")
+    table = new_table("activation", "degree", "interval", "largest error", "headroom", "outside")
     for fit in fits:
         error = fit["max_error"]
         table.add_row(
@@ -226,64 +172,4 @@ def _activations(fits: Iterable[Json]) -> Table:
             f"{fit['headroom']:.0%}",
             f"{fit['outside']:.2%}",
         )
-    return table
-
-
-def _security(params: Json) -> str:
-    return (
-        f"{params['security_bits']} bits: log2(QP) = {params['log_qp']:.0f} of the "
-        f"{params['log_qp_limit']} that ring dimension {params['ring_dimension']} allows"
-    )
-
-
-def _parameters(params: Json) -> str:
-    levels = _count(params["levels"], "level")
-    return (
-        f"{params['slots']} slots, {levels}, scale 2^{params['log_scale']:g}, "
-        f"{_windows(params['batch'])} a ciphertext"
-    )
-
-
-def _name(row: Json) -> str:
-    names = row["name"].split(", ")
-    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
-
-
-def _products(plain: int, cipher: int) -> str:
-    return " + ".join(f"{n}{k}" for n, k in ((plain, "p"), (cipher, "c")) if n)
-
-
-def _depth(program: Json) -> str:
-    """Products on the longest path, and how many times it rescales."""
-    products = _count(program["products_deep"], "product")
-    return f"{products} one after another, rescaled {_count(program['depth'], 'time')}"
-
-
-def _windows(count: int) -> str:
-    return _count(count, "window")
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
-
-
-def _ms(milliseconds: float) -> str:
-    if milliseconds >= 10_000:
-        return f"{milliseconds / 1000:.1f} s"
-    return f"{milliseconds:.0f} ms" if milliseconds >= 100 else f"{milliseconds:.3g} ms"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for k, name in enumerate(columns):
-        table.add_column(name, justify="left" if k < LEFT_ALIGNED else "right", overflow="fold")
-    return table
-
-
-def _pairs(*pairs: Sequence[Any]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column()
-    for name, value in pairs:
-        table.add_row(name, value)
     return table

@@ -81,7 +81,7 @@ def build_report(
         "activations": _activations(activations),
         "polynomials": polynomials,
         "parameters": parameters_json(client),
-        "layers": layers_json(scheduled, lowered.plan, server.program, prediction),
+        "layers": layers_json(scheduled, lowered, prediction, sample),
         "program": {
             **_program(server, client),
             "products_deep": max(lowered.plan.levels, default=0),

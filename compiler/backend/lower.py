@@ -59,10 +59,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lowered:
+    """Both halves, and how they came about: `values[n]` are the ciphertexts of node n."""
+
     client: ClientModel
     server: ServerModel
     plan: Plan
     noisy: Simulation
+    values: dict[int, tuple[int, ...]]
 
 
 def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
@@ -167,7 +170,7 @@ def _assemble(graph: TensorGraph, plan: Plan, params: CkksParams, target: Target
         program.rotations,
         program.rotation_levels,
     )
-    return Lowered(client, ServerModel.of(client, program), plan, Simulation({}, 0))
+    return Lowered(client, ServerModel.of(client, program), plan, Simulation({}, 0), emitted.values)
 
 
 def _input_specs(graph: TensorGraph, emitted: Emitted, target: Target) -> tuple[InputSpec, ...]:

@@ -1,0 +1,203 @@
+"""Noise of every node: predicted by following variances through the program, and simulated.
+
+Operations add independent noise to what their operands bring along; products pass an operand's
+noise on times the other operand. This is first order, and blind to noises of one origin that meet
+again, as within a polynomial. The variances of single operations are those of the slot
+interpreter's noise model (runtime/engines/clear.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eer.runtime.engine import Engine
+from eer.runtime.engines.clear import ClearEngine, NoiseModel
+from eer.runtime.executor import Executor
+from eer.runtime.model import ClientModel
+from eer.runtime.packing import pack_windows
+from eer.runtime.program import (
+    Add,
+    AddPlain,
+    DotCipher,
+    DotPlain,
+    LevelDown,
+    Negate,
+    Program,
+    Rotate,
+    Sub,
+    Vector,
+    infer_levels,
+)
+from eer.runtime.scales import assign_scales
+
+from .agreement import DOUBLE_BITS
+
+MESSAGES = 4
+"""Messages that precision is averaged over."""
+
+Where = Sequence[tuple[int, NDArray[np.bool_]]]
+"""Values of a program, each with the plan slots [slots] that count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Bits: -log2 of the noise's root mean square over that of the values."""
+
+    predicted: float
+    simulated: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Noisy:
+    """A value [slots] and the variance of its noise [slots]."""
+
+    value: Vector
+    variance: Vector
+
+
+def precisions(
+    client: ClientModel,
+    program: Program,
+    nodes: Mapping[int, Where],
+    inputs: Mapping[str, Vector],
+) -> dict[int, Precision]:
+    """Precision of every node, on the first messages of windows [windows, elements] by input."""
+    messages = pack_messages(client, inputs, MESSAGES)
+    exact, noisy = ClearEngine(client.params), ClearEngine(client.params, NoiseModel(0))
+    numbers = sorted({number for where in nodes.values() for number, _ in where})
+    followed = [_follow(client, program, noisy, vectors) for vectors in messages]
+    true = [tapped(exact, client, program, numbers, v) for v in messages]
+    drawn = [tapped(noisy, client, program, numbers, v) for v in messages]
+
+    def of(where: Where) -> Precision:
+        signal = predicted = simulated = 0.0
+        for number, plan_slots in where:
+            used = np.repeat(plan_slots, client.batch)
+            for k in range(len(messages)):
+                signal += float(np.sum(true[k][number][used] ** 2))
+                predicted += float(np.sum(followed[k][number].variance[used]))
+                error = drawn[k][number] - true[k][number]
+                simulated += float(np.sum(error[used] ** 2))
+        return Precision(_bits(signal, predicted), _bits(signal, simulated))
+
+    return {node: of(where) for node, where in nodes.items()}
+
+
+def pack_messages(
+    client: ClientModel, inputs: Mapping[str, Vector], most: int
+) -> list[list[Vector]]:
+    """Slots of the input ciphertexts of up to `most` messages."""
+    windows = len(next(iter(inputs.values())))
+    starts = range(0, windows, client.batch)[:most]
+    return [
+        [
+            pack_windows(inputs[spec.name][start : start + client.batch], row, client.batch)
+            for spec in client.inputs
+            for row in spec.packing
+        ]
+        for start in starts
+    ]
+
+
+def tapped(
+    engine: Engine,
+    client: ClientModel,
+    program: Program,
+    numbers: Sequence[int],
+    vectors: Sequence[Vector],
+) -> dict[int, Vector]:
+    """Slots of these values as `engine` computes them, decrypted on the way."""
+    steps = tuple(r * client.batch for r in client.rotations)
+    key, blob = engine.generate_keys(steps)
+    evaluator = engine.evaluator(engine.load_evaluation_keys(blob, key.key_id, steps))
+    opened = replace(program, outputs=tuple(numbers))
+    executor = Executor(engine, evaluator, opened, client.input_scale)
+    ciphers = [
+        engine.encrypt(key, vector, level, client.input_scale)
+        for vector, level in zip(vectors, client.input_levels, strict=True)
+    ]
+    results = executor.run(ciphers)
+    return {n: engine.decrypt(key, c) for n, c in zip(numbers, results, strict=True)}
+
+
+def _follow(
+    client: ClientModel, program: Program, noise: ClearEngine, vectors: Sequence[Vector]
+) -> list[_Noisy]:
+    """Every value of the program, without noise, and its noise's variance."""
+    levels = infer_levels(program)
+    scales = assign_scales(program, noise.moduli, client.input_scale)
+    batch = client.batch
+    fresh = noise.fresh_variance() / client.input_scale**2
+    values = [_Noisy(v, np.full(len(v), fresh)) for v in vectors]
+
+    def plain(number: int, position: int, which: int) -> _Noisy:
+        scale = scales.plains[number][position]
+        vector = np.repeat(program.plains[which], batch)
+        return _Noisy(vector, np.full(len(vector), noise.encoding_variance() / scale**2))
+
+    def finished(number: int, total: _Noisy, variance: float | Vector) -> _Noisy:
+        return _Noisy(total.value, total.variance + variance / scales.values[number] ** 2)
+
+    for number, ins in program:
+        match ins:
+            case Rotate(src, step):
+                a = values[src]
+                turned = _Noisy(np.roll(a.value, -step * batch), np.roll(a.variance, -step * batch))
+                made = finished(number, turned, noise.switch_variance(levels[src]))
+            case Add(a, b):
+                made = _plus(values[a], values[b], 1.0)
+            case Sub(a, b):
+                made = _plus(values[a], values[b], -1.0)
+            case Negate(src):
+                made = _Noisy(-values[src].value, values[src].variance)
+            case AddPlain(src, which):
+                made = _plus(values[src], plain(number, 0, which), 1.0)
+            case DotPlain(srcs, plains, rescale, _):
+                terms = [
+                    _times(values[s], plain(number, k, p))
+                    for k, (s, p) in enumerate(zip(srcs, plains, strict=True))
+                ]
+                made = finished(number, _sum(terms), rescale * noise.rescale_variance())
+            case DotCipher(pairs, rescale):
+                level = levels[pairs[0][0]]
+                drop = noise.moduli[level] if rescale else 1.0
+                switch = noise.switch_variance(level) / drop**2
+                products = [
+                    _squared(values[a]) if a == b else _times(values[a], values[b])
+                    for a, b in pairs
+                ]
+                made = finished(number, _sum(products), switch + rescale * noise.rescale_variance())
+            case LevelDown(src, _):
+                made = values[src]
+        values.append(made)
+    return values
+
+
+def _plus(a: _Noisy, b: _Noisy, sign: float) -> _Noisy:
+    return _Noisy(a.value + sign * b.value, a.variance + b.variance)
+
+
+def _times(a: _Noisy, b: _Noisy) -> _Noisy:
+    return _Noisy(a.value * b.value, b.value**2 * a.variance + a.value**2 * b.variance)
+
+
+def _squared(a: _Noisy) -> _Noisy:
+    return _Noisy(a.value**2, 4 * a.value**2 * a.variance)
+
+
+def _sum(terms: Sequence[_Noisy]) -> _Noisy:
+    total = terms[0]
+    for term in terms[1:]:
+        total = _plus(total, term, 1.0)
+    return total
+
+
+def _bits(signal: float, noise: float) -> float:
+    if noise <= 0:
+        return DOUBLE_BITS
+    return min(DOUBLE_BITS, 0.5 * (log2(max(signal, 1e-300)) - log2(noise)))
