@@ -109,8 +109,12 @@ class _At:
 
     def _linear(self) -> Iterator[Call]:
         ev, level = self.ev, self.level
-        bias = ev.prepare_plain(self.values, level, self.scale)
-        ev.add_plain(self._fresh(), bias)
+        bias = ev.prepare_plain(self.values, level, self.scale, summand=True)
+        yield self._call(
+            "encode",
+            lambda m: m.encode(level),
+            lambda _: ev.prepare_plain(self.values, level, self.scale),
+        )
         yield self._call("add", lambda m: m.add(level), lambda x: ev.add(x[0], x[1]), 2)
         yield self._call(
             "add a plaintext", lambda m: m.add_plain(level), lambda x: ev.add_plain(x[0], bias), 1
@@ -150,9 +154,8 @@ class _At:
         plains = [ev.prepare_plain(v, level, self.scale) for v in vectors]
         sample = ev.dot_plain([self._fresh()] * TERMS, plains, rescale)
         # A bias follows: an engine may leave the way back from its transform to the next reader.
-        after = ev.prepare_plain(self.values, ev.level(sample), ev.scale(sample))
+        after = ev.prepare_plain(self.values, ev.level(sample), ev.scale(sample), summand=True)
         finish = partial(ev.add_plain, p=after)
-        finish(sample)
         for terms in (1, TERMS):
             yield self._call(
                 f"sum of {terms} products with plaintexts{note}",
@@ -166,14 +169,6 @@ class _At:
             f"sum of {TERMS} products of one ciphertext",
             partial(_dot_plain_cost, level, rescale, TERMS, 1),
             lambda x: finish(ev.dot_plain([x[0]] * TERMS, plains)),
-            1,
-        )
-        yield self._call(
-            "product with a new plaintext",
-            lambda m: m.encode(level) + _dot_plain_cost(level, rescale, 1, 1, m),
-            lambda x: finish(
-                ev.dot_plain(x, [ev.prepare_plain(self.values, level, self.scale)], rescale)
-            ),
             1,
         )
         yield self._call(

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -124,10 +125,20 @@ def test_a_folder_to_write_to(compile_: Shell) -> None:
 def test_explain_shows_every_layer(compile_: Shell, eer: Shell) -> None:
     compile_("tiny.onnx", "--calibration", "windows.npz", *QUICK)
     out, _ = eer("explain", "tiny.eer")
-    for part in ("first", "last", "degree", "all layers", "100%", "128 bits"):
+    for part in ("first", "last", "degree", "a whole message", "100%", "128 bits"):
         assert part in out, part
     found = json.loads(eer("explain", "tiny.eer", "--json")[0])
-    assert sum(layer["share"] for layer in found["layers"]) == pytest.approx(1.0)
+    shares = [row["share"] for row in (*found["layers"], *found["stages"])]
+    assert sum(shares) == pytest.approx(1.0)
+    times = [row["predicted_ms"] for row in (*found["layers"], *found["stages"])]
+    assert sum(times) == pytest.approx(found["totals"]["predicted_ms"])
+    assert all(layer["predicted_bits"] > 3 for layer in found["layers"])
+    eer("explain", "tiny.eer", "--picture", "time.svg")
+    bars = ElementTree.parse("time.svg").getroot().findall("{*}g/{*}rect")
+    assert len(bars) == len(times)
+    widths = sorted(float(bar.attrib["width"]) for bar in bars)
+    wanted = [max(1.0, widths[-1] * t / max(times)) for t in sorted(times)]
+    assert widths == pytest.approx(wanted, abs=0.1)
     assert found["totals"]["rotations"] == sum(layer["rotations"] for layer in found["layers"])
     bundle = load_model("tiny.eer")
     save_model("bare.eer", bundle.client, bundle.server, {"note": "no layers"})

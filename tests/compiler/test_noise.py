@@ -59,8 +59,8 @@ def test_predictions_are_near_what_the_library_does(
     inputs = {s.name: data[s.name].reshape(len(data[s.name]), -1) for s in client.inputs}
     found = precisions(client, program, {n: [(n, slots)] for n in numbers.values()}, inputs)
     clear, real = ClearEngine(client.params), open_engine(client.params)
-    # DESILO's own noise is smaller than the model's: its scales are larger than they seem.
-    lower = NEAR if client.params.engine == "seal" else 4.0
+    # DESILO carries the scale squared, so that most of its noise is less than the model says.
+    lower = NEAR if client.params.engine == "seal" else 6.0
     (message,) = pack_messages(client, inputs, 1)
     wanted = tapped(clear, client, program, list(numbers.values()), message)
     got = tapped(real, client, program, list(numbers.values()), message)

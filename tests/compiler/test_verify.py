@@ -56,6 +56,16 @@ def test_everything_a_script_asks_for(file: Path, windows: Array) -> None:
     assert plain["log_qp"] != bundle.client.params.log_qp
     assert plain["log_qp"] == pytest.approx(bundle.client.params.log_qp, abs=0.1)
     assert plain["log_qp"] <= MAX_LOG_QP_128[bundle.client.params.log_n]
+    predicted = plain["predicted"]
+    assert set(predicted["cpu_ms"]) == {"encrypt", "run", "decrypt", "total"}
+    assert predicted["cpu_ms"]["run"]["measured"] == plain["stages_cpu_ms"]["run"]
+    for row in predicted["cpu_ms"].values():
+        assert row["error"] == pytest.approx(row["predicted"] / row["measured"] - 1)
+        # How near depends on the machine and on what else it does: only the order of magnitude.
+        assert 0.1 < row["predicted"] / row["measured"] < 10
+    for name in ("question", "answer", "evaluation_keys"):
+        assert abs(predicted["bytes"][name]["error"]) < 0.1
+    assert abs(predicted["bytes"]["server_peak"]["error"]) < 0.3
     stages = plain["stages_ms"]
     assert all(stages[s] > 0 for s in ("encrypt", "run", "decrypt"))
     assert max(stages["encrypt"], stages["run"]) < plain["latency_ms"] < 60_000
