@@ -200,6 +200,9 @@ def verify(
         int | None,
         typer.Option(help="Run so many windows only, spread evenly.", show_default=False),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that share the windows that are not timed.")
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Run the encrypted model over a data set and compare it with the original.
@@ -207,7 +210,9 @@ def verify(
     Labels in the file (an array or column named y, label or target) give accuracies as well.
     """
     with progress("verifying") as done:
-        found = verified(model, data, engine, windows, progress=lambda n, _: done(n))
+        found = verified(
+            model, data, engine, windows, workers=workers, progress=lambda n, _: done(n)
+        )
     _answer(present.verification(found), found.to_json(), as_json)
 
 

@@ -15,6 +15,7 @@ from eer.runtime.bundle import Bundle
 from eer.runtime.client import Client
 from eer.runtime.engine import Engine
 from eer.runtime.engines import open_engine
+from eer.runtime.pool import ServerPool
 from eer.runtime.server import Server
 from eer.runtime.server_bundle import server_to_bytes
 
@@ -61,9 +62,17 @@ class EncryptedRun:
 
 
 def run_encrypted(
-    bundle: Bundle, engine: Engine, arrays: Mapping[str, Vector], progress: Progress
+    bundle: Bundle,
+    engine: Engine,
+    arrays: Mapping[str, Vector],
+    progress: Progress,
+    workers: int = 1,
 ) -> EncryptedRun:
-    """All windows through a client and a server, timed stage by stage."""
+    """All windows through a client and a server, timed stage by stage.
+
+    With several `workers` only the messages that the latency needs go through a server in this
+    process, and all others through a pool.
+    """
     # Out of range or not: a verification wants to see what happens.
     client = Client(bundle.client, engine, range_check="off")
     start = perf_counter()
@@ -73,17 +82,25 @@ def run_encrypted(
     messages: list[_Message] = []
     count = len(next(iter(arrays.values())))
     shared = frozenset(s.name for s in bundle.client.state_inputs)
-    for part in _parts(arrays, client.batch, shared):
+    parts = list(_parts(arrays, client.batch, shared))
+    alone = len(parts) if workers == 1 else FEWEST_TIMED + 1
+    for part in parts[:alone]:
         messages.append(_message(client, server, part))
         progress(min(len(messages) * client.batch, count), count)
+    answers = [m.outputs for m in messages]
+    if parts[alone:]:
+        with ServerPool(bundle.server, keys.evaluation, workers, engine.name) as pool:
+            for answer in pool.run_all(client.encrypt(part) for part in parts[alone:]):
+                answers.append(client.decrypt(answer).outputs)
+                progress(min(len(answers) * client.batch, count), count)
     one = {n: a[:1] for n, a in arrays.items()}
     extra = FEWEST_TIMED + 1 - len(messages)
     timed = messages + [_message(client, server, one) for _ in range(extra)]
     # The first message warms up: libraries fill their pools of memory.
     latency = Latency(_medians([m.wall for m in timed[1:]]), _medians([m.cpu for m in timed[1:]]))
     outputs = {
-        name: np.concatenate([np.asarray(m.outputs[name], np.float64) for m in messages])
-        for name in messages[0].outputs
+        name: np.concatenate([np.asarray(found[name], np.float64) for found in answers])
+        for name in answers[0]
     }
     sizes = {
         "evaluation_keys": len(keys.evaluation),

@@ -114,6 +114,7 @@ def verify(
     windows: int | None = None,
     *,
     labels: Any = None,
+    workers: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> Verification:
     """Run a compiled model, encrypted, over `data` and compare it with the original at each step.
@@ -121,8 +122,9 @@ def verify(
     `data` is an array [windows, ...], a mapping of them by input name, or the path of a data file,
     whose labels, if it has any, count as `labels`. `engine` defaults to the one that the model was
     compiled for; `windows` takes as many of them only, spread evenly. A real client and a real
-    server run in this process, as many windows to a message as fit. Raises ArtifactError where
-    `model.eer` was saved without the original.
+    server run in this process, as many windows to a message as fit; with several `workers` a pool
+    of processes takes what is not timed. Raises ArtifactError where `model.eer` was saved without
+    the original.
     """
     bundle = _bundle(model)
     original = _original(bundle, model)
@@ -155,7 +157,7 @@ def verify(
     polynomial = slots
     if graph is not None:
         polynomial = post_process(interpret.outputs(graph, rows), specs, count)
-    run = run_encrypted(bundle, opened, shaped, progress)
+    run = run_encrypted(bundle, opened, shaped, progress, workers)
 
     encrypted = opened.capabilities.encrypted
     return Verification(

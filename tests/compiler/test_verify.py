@@ -74,6 +74,20 @@ def test_everything_a_script_asks_for(file: Path, windows: Array) -> None:
         assert plain[step]["windows"] == 5
 
 
+def test_workers_give_the_same_answers(file: Path, windows: Array) -> None:
+    """Windows in their order, whether a worker or this process took them."""
+    seen: list[int] = []
+    alone = verify(file, windows, "clear", windows=9)
+    shared = verify(
+        file, windows, "clear", windows=9, workers=2, progress=lambda done, _: seen.append(done)
+    )
+    assert seen == list(range(1, 10))
+    (name,) = alone.outputs
+    np.testing.assert_array_equal(shared.outputs[name], alone.outputs[name])
+    assert len(np.unique(alone.outputs[name], axis=0)) == 9
+    assert shared.total.class_flips == alone.total.class_flips == 0
+
+
 def test_the_answers_are_those_of_the_original(file: Path, windows: Array) -> None:
     found = verify(file, windows, windows=4)
     onnx = load_model(file).onnx
