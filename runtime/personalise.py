@@ -24,7 +24,8 @@ from .program import Vector
 Inputs = Mapping[str, Any]
 
 Batches = Sequence[Inputs] | Callable[[int], Inputs]
-"""The inputs of every step, taken in turn; or a function of the step's number, from 1."""
+"""The inputs of every step, taken in turn, each encrypted and sent once and kept by the server; or
+a function of the step's number, from 1, whose inputs are sent for every step."""
 
 Expected = Callable[[int], Mapping[str, Any]]
 """The state that the same algorithm has in the clear after so many steps, by name."""
@@ -34,7 +35,8 @@ Expected = Callable[[int], Mapping[str, Any]]
 class StepReport:
     """What one step took, and what the client saw of it.
 
-    `bytes_up` counts the question and the update, `bytes_down` the answer. `error` is the largest
+    `bytes_up` counts the question, where it was not sent before, and the update, `bytes_down` the
+    answer. `error` is the largest
     difference of the state from what was expected, `precision` the same as bits; both are None
     where nothing was expected. `resumed` says that the answer was there already, computed before
     an interruption; its time is then not counted.
@@ -94,17 +96,24 @@ def _steps(
     others: Sequence[Client],
     expected: Expected | None,
 ) -> Iterator[StepReport]:
+    kept: dict[int, bytes] = {}
     while (done := personal.version.step) < steps:
         number, pending = done + 1, personal.pending
+        sent = 0
         times = [perf_counter()]
-        if pending is None:
-            inputs = batches(number) if callable(batches) else batches[done % len(batches)]
-            question = client.encrypt(inputs)
+        if pending is not None:
+            answer = pending.answer
+            times.append(perf_counter())
+        else:
+            place = number if callable(batches) else done % len(batches)
+            question = kept.get(place)
+            if question is None:
+                question = client.encrypt(batches(number) if callable(batches) else batches[place])
+                sent = len(question)
+            if not callable(batches):
+                kept[place] = question
             times.append(perf_counter())
             answer = personal.step(question)
-        else:
-            question, answer = b"", pending.answer
-            times.append(perf_counter())
         times.append(perf_counter())
         refreshed = client.refresh(answer, others)
         times.append(perf_counter())
@@ -116,7 +125,7 @@ def _steps(
             version=version.version,
             server_seconds=step + commit,
             client_seconds=encrypt + refresh,
-            bytes_up=len(question) + len(refreshed.update),
+            bytes_up=sent + len(refreshed.update),
             bytes_down=len(answer),
             refreshes=version.step,
             resumed=pending is not None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from eer.compiler import Options, compile_model
 from eer.compiler.compiled import CompiledModel
 from eer.runtime.client import Client
 from eer.runtime.engines import open_engine
+from eer.runtime.engines.desilo_library import installed
 from eer.runtime.personal import PersonalModel
 from eer.runtime.personalise import personalise
 from eer.runtime.server import Server
@@ -59,32 +62,42 @@ def trajectory() -> list[tuple[Any, Any]]:
     return states
 
 
-@pytest.fixture(scope="module")
-def models() -> tuple[CompiledModel, CompiledModel]:
+@cache
+def models(engine: str) -> tuple[CompiledModel, CompiledModel]:
     """The step, and the head with its weights as encrypted state."""
     rows = [batch(100 + k) for k in range(64)]
     data = {n: np.stack([r[n] for r in rows]) for n in ("h", "y")}
     data["weight"] = RNG.uniform(-1, 1, (64, CLASSES, FEATURES))
     data["bias"] = RNG.uniform(-1, 1, (64, CLASSES))
-    step = compile_model(
-        Step(), data, Options(state={"next_weight": "weight", "next_bias": "bias"}, effort="low")
-    )
+    usual = Options(engine=engine, effort="low")
+    state = {"next_weight": "weight", "next_bias": "bias"}
+    step = compile_model(Step(), data, replace(usual, state=state))
     names = ("weight", "bias")
     data["input"] = data["h"][:, 0]
     shown = {n: data[n] for n in ("input", *names)}
-    options = Options(encrypt_weights=names, labels=("calm", "tense"), effort="low")
+    options = replace(usual, encrypt_weights=names, labels=("calm", "tense"))
     return step, compile_model(torch.nn.Linear(FEATURES, CLASSES), shown, options)
 
 
-@pytest.mark.parametrize(("engine", "tolerance"), [("clear", 1e-5), ("seal", 2e-3)])
+@pytest.mark.parametrize(
+    ("compiled_for", "engine", "tolerance"),
+    [
+        ("seal", "clear", 1e-5),
+        ("seal", "seal", 2e-3),
+        pytest.param("desilo", "desilo", 1e-6, marks=pytest.mark.slow),
+    ],
+)
 def test_a_head_learns_under_encryption_what_autograd_learns(
-    models: tuple[CompiledModel, CompiledModel], engine: str, tolerance: float, tmp_path: Path
+    compiled_for: str, engine: str, tolerance: float, tmp_path: Path
 ) -> None:
+    if engine == "desilo" and not installed():
+        pytest.skip("needs desilofhe")
+    compiled = models(compiled_for)
     states = trajectory()
-    step, head = (Client(m.client, open_engine(m.client.params, engine)) for m in models)
+    step, head = (Client(m.client, open_engine(m.client.params, engine)) for m in compiled)
     servers = [
         Server(m.server, c.generate_keys().evaluation, open_engine(m.client.params, engine))
-        for m, c in zip(models, (step, head), strict=True)
+        for m, c in zip(compiled, (step, head), strict=True)
     ]
     first = step.initial_state(dict(zip(("weight", "bias"), states[0], strict=True)), [head])
     personal = PersonalModel.create(tmp_path, first, step=servers[0], inference=servers[1])

@@ -91,3 +91,13 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
     client, _, personal = setup("clear", tmp_path)
     with pytest.raises(DataError, match="nothing to learn from"):
         personalise(client, personal, [], 1)
+
+
+def test_a_batch_is_sent_once(tmp_path: Path) -> None:
+    client, use, personal = setup("clear", tmp_path)
+    question = len(client.encrypt(BATCHES[0]))
+    first, second, third = personalise(client, personal, BATCHES[:2], 3, others=[use])
+    assert first.bytes_up == second.bytes_up > question
+    assert third.bytes_up == pytest.approx(first.bytes_up - question, abs=64)
+    (fourth,) = personalise(client, personal, lambda step: BATCHES[0], 4, others=[use])
+    assert fourth.bytes_up > question
