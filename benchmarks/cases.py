@@ -21,6 +21,7 @@ STANDARD = (
     "T3/silu",
     "T1/square/128",
     "wesad/mlp",
+    "wesad/personal",
     "wesad/cnn",
 )
 

@@ -13,7 +13,7 @@ from eer.compiler import Options, compile_model
 
 from .contestant import ONNX_FILE, POLYNOMIAL_FILE, Json, load
 from .ours_serve import MODEL_FILE
-from .tasks import build
+from .tasks import ENCRYPTED_WEIGHTS, build
 
 
 def compile_task(folder: Path) -> Json:
@@ -22,11 +22,16 @@ def compile_task(folder: Path) -> Json:
     data, settings = load(folder)
     onnx = folder / ONNX_FILE
     source: Any = onnx if onnx.exists() else build(data)
-    options = Options(engine=settings.engine, batch=settings.batch)
+    own = ENCRYPTED_WEIGHTS.get((data.task, data.variant), ())
+    options = Options(engine=settings.engine, batch=settings.batch, encrypt_weights=own)
     compiled = compile_model(source, data.calibration, options)
     compiled.save(folder / MODEL_FILE)
     (name,) = (output.name for output in compiled.client.outputs)
-    np.save(folder / POLYNOMIAL_FILE, compiled.plaintext(data.inputs)[name])
+    inputs = {
+        spec.name: data.weights[spec.name] if spec.role == "state" else data.inputs
+        for spec in compiled.client.inputs
+    }
+    np.save(folder / POLYNOMIAL_FILE, compiled.plaintext(inputs)[name])
     report = compiled.report
     layers = [{k: v for k, v in x.items() if k != "source"} for x in report["layers"]]
     return {

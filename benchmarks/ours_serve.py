@@ -11,7 +11,7 @@ from eer.runtime.bundle import load_model
 from eer.runtime.client import Client
 from eer.runtime.server import Server
 
-from .contestant import Json, OpenTask, Stopwatch
+from .contestant import Json, OpenTask, Stopwatch, load
 from .data import Array
 
 MODEL_FILE = "model.eer"
@@ -24,6 +24,7 @@ def open_task(folder: Path) -> OpenTask:
 
 class _OpenTask:
     def __init__(self, folder: Path) -> None:
+        data, _ = load(folder)
         bundle = load_model(folder / MODEL_FILE)
         client_model, server_model = bundle.client, bundle.server
         watch = Stopwatch()
@@ -32,6 +33,10 @@ class _OpenTask:
             keys = self._client.generate_keys()
         with watch.stage("load"):
             self._server = Server(server_model, keys.evaluation)
+        self._state = None
+        if client_model.state_inputs:
+            weights = {spec.name: data.weights[spec.name] for spec in client_model.state_inputs}
+            self._state = self._server.load_state(self._client.encrypt_state(weights))
         self._output = client_model.outputs[0].name
         params, count = client_model.params, len(client_model.rotations)
         digits = len(params.log_q)
@@ -56,7 +61,7 @@ class _OpenTask:
         with watch.stage("encrypt"):
             question = self._client.encrypt(windows)
         with watch.stage("run"):
-            answer = self._server.run(question)
+            answer = self._server.run(question, state=self._state)
         with watch.stage("decrypt"):
             prediction = self._client.decrypt(answer)
         self.facts |= {"upload_bytes": len(question), "download_bytes": len(answer)}

@@ -49,6 +49,8 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
         _all(done, "compile CPU time, T1 to T3", "under 10 s", 10.0, fact("compile_cpu_s"), " s"),
         _all(done, "predicted latency, T1 to T3", "within 20 %", 20.0, _off, " %"),
         _latency(done, "wesad/mlp", 111.0),
+        _latency(done, "wesad/personal", 152.0),
+        _personal(done, "wesad/personal", "wesad/mlp"),
         _throughput(done, ("T1/square", "wesad/mlp")),
     ]
 
@@ -124,6 +126,16 @@ def _latency(rows: Sequence[Row], case: str, limit: float) -> Verdict:
     if ours is None or ours.total_cpu_ms is None:
         return Verdict(what, target, "", None)
     return Verdict(what, target, f"{number(ours.total_cpu_ms)} ms", ours.total_cpu_ms <= limit)
+
+
+def _personal(rows: Sequence[Row], personal: str, general: str) -> Verdict:
+    what, target = f"{personal}: CPU time", f"1.4 times that of {general} or less"
+    own, others = _ours(rows, personal), _ours(rows, general)
+    mine = None if own is None else own.total_cpu_ms
+    plain = None if others is None else others.total_cpu_ms
+    if mine is None or plain is None:
+        return Verdict(what, target, "", None)
+    return Verdict(what, target, times_text(mine / plain), mine <= 1.4 * plain)
 
 
 def _throughput(rows: Sequence[Row], cases: Sequence[str]) -> Verdict:

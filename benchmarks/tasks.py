@@ -135,14 +135,17 @@ TASKS: dict[str, Callable[[str], Network]] = {
     "T1": T1,
     "T2": T2,
     "T3": T3,
-    "wesad": lambda variant: WesadMlp() if variant == "mlp" else WesadCnn(),
+    "wesad": lambda variant: WesadCnn() if variant == "cnn" else WesadMlp(),
 }
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("T1", "T2", "T3"), tuple(ACTIVATIONS)),
-    "wesad": ("mlp", "cnn"),
+    "wesad": ("mlp", "personal", "cnn"),
 }
 """The variants of each task: its activations, or its networks."""
+
+ENCRYPTED_WEIGHTS = {("wesad", "personal"): ("layers.5.weight", "layers.5.bias")}
+"""Parameters that are a user's own: the last layer of the MLP."""
 
 
 def make(task: str, variant: str, windows: int = WINDOWS) -> TaskData:

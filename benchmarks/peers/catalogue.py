@@ -63,6 +63,9 @@ _LENET = _chain(14, (30, *(26,) * 11), (28, 28, 28))
 """Eleven levels: both poolings take one each."""
 
 
+_NO_OWN_WEIGHTS = Unable("its layers take no encrypted weights")
+
+
 def _orion_v2(case: Case) -> Json | Unable:
     match case.task, case.variant:
         case (("T1" | "T2"), "square"):
@@ -73,6 +76,8 @@ def _orion_v2(case: Case) -> Json | Unable:
             return _SILU_7
         case "wesad", "mlp":
             return _THREE_LEVELS
+        case "wesad", "personal":
+            return _NO_OWN_WEIGHTS
         case "wesad", "cnn":
             return Unable("square kernels only, and of 16 x 16 none fits a signal")
         case "T3", "silu":
@@ -103,6 +108,8 @@ def _tenseal(case: Case) -> Json | Unable:
             return _chain(13, (36, *(26,) * 5), (36,))
         case "wesad", "mlp":
             return _chain(13, (44, *(34,) * 3), (44,))
+        case "wesad", "personal":
+            return _NO_OWN_WEIGHTS
         case ("T2", "square") | ("wesad", "cnn"):
             return Unable("a convolution behind the first is a dense matrix: a minute a window")
         case "T3", _:

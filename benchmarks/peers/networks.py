@@ -88,7 +88,7 @@ def layers(data: TaskData) -> Sequence[Layer]:
                 act,
                 Linear(w["fc3.weight"], w["fc3.bias"]),
             )
-        case "wesad" if data.variant == "mlp":
+        case "wesad" if data.variant in ("mlp", "personal"):
             first = _with_norm(w, Linear(w["layers.1.weight"], w["layers.1.bias"]), "layers.2")
             return first, Activation("square"), Linear(w["layers.5.weight"], w["layers.5.bias"])
         case _:
