@@ -36,6 +36,8 @@ def compile_task(folder: Path) -> Json:
     layers = [{k: v for k, v in x.items() if k != "source"} for x in report["layers"]]
     return {
         "predicted_ms": report["predicted_ms"],
+        "predicted": report["predicted"],
+        "costs": report["costs"],
         "compile_stages_s": report["compile_seconds"],
         "operations": report["program"]["operations"],
         "layers": layers,
