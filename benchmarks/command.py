@@ -51,7 +51,7 @@ def _run_arguments(run: argparse.ArgumentParser) -> None:
     add("--engines", nargs="+", choices=ENGINES, default=["seal"])
     add("--peers", nargs="*", metavar="NAME", help="default: all that are installed and load")
     add("--windows", type=int, default=20, help="inputs of each case; medians are over them")
-    add("--memory", type=float, default=12.0, help="GB of address space for each process")
+    add("--memory", type=float, default=16.0, help="GB of address space for each process")
     add("--core", type=int, help="bind all contestants to this CPU (default: the last one)")
     add("--limit", type=float, default=600.0, help="seconds for one compilation or message")
     add("--seconds", type=float, default=60.0, help="for the messages to each peer on a case")
