@@ -75,26 +75,9 @@ class PersonalModel:
                 f"a history of {history} versions has none to go back to", hint="keep 2 or more"
             )
         servers = _servers(step, inference)
-        if step is not None and not step.model.is_step:
-            raise UsageError(
-                f"'{step.model.name}' is no step: no output of it is the next value of a state",
-                hint="compile it with its state declared, or give it as the inference model",
-            )
-        fed = () if step is None else tuple(o.state for o in step.model.state_outputs)
-        parts = tuple(Part.of(r, s.model, s.binding, fed) for r, s in servers.items())
-        if len({p.binding.model_id for p in parts}) < max(len(parts), 1):
-            raise UsageError(
-                "a personal model has a step, an inference model, or one of each",
-                hint="give step=Server(...), inference=Server(...) or both",
-            )
-        for part in parts:
-            if not part.names:
-                raise UsageError(
-                    f"the {part.role} model takes no state",
-                    hint="a model that has nothing to learn or to remember runs with eer run",
-                )
+        parts = _parts(servers)
         update = read_update(first)
-        messages = {}
+        messages: dict[str, Message] = {}
         for part in parts:
             message = _message_for(part, update.messages, update.where)
             part.check(message, part.names)
@@ -238,6 +221,30 @@ def _servers(step: Server | None, inference: Server | None) -> dict[Role, Server
     if inference is not None:
         servers["inference"] = inference
     return servers
+
+
+def _parts(servers: Mapping[Role, Server]) -> tuple[Part, ...]:
+    """What the index says of these servers. Raises UsageError where they make no personal model."""
+    step = servers.get("step")
+    if step is not None and not step.model.is_step:
+        raise UsageError(
+            f"'{step.model.name}' is no step: no output of it is the next value of a state",
+            hint="compile it with its state declared, or give it as the inference model",
+        )
+    fed = () if step is None else tuple(o.state for o in step.model.state_outputs)
+    parts = tuple(Part.of(role, s.model, s.binding, fed) for role, s in servers.items())
+    if not parts or len({p.binding.model_id for p in parts}) < len(parts):
+        raise UsageError(
+            "a personal model has a step, an inference model, or one of each",
+            hint="give step=Server(...), inference=Server(...) or both",
+        )
+    for part in parts:
+        if not part.names:
+            raise UsageError(
+                f"the {part.role} model takes no state",
+                hint="a model that has nothing to learn or to remember runs with eer run",
+            )
+    return parts
 
 
 def _message_for(part: Part, messages: Mapping[str, Message], where: str) -> Message:

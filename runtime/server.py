@@ -27,7 +27,8 @@ _ELSEWHERE: dict[Direction, str] = {
     "state": "give windows here; Server.load_state takes the state",
 }
 _ABOUT_NAMES = {
-    "missing": "a model with state needs its state too: give it to the server, or encrypt it along",
+    "missing": "a model with state needs its state too: eer personal keeps it at the server, and "
+    "Client.encrypt takes it along with the windows",
     "unasked": "the server holds this state already: encrypt the windows alone",
     "order": "run eer encrypt again with this model's client bundle",
 }

@@ -12,7 +12,7 @@ import numpy as np
 from eer.runtime.identity import compute_model_id
 from eer.runtime.model import ClientModel, InputSpec, OutputSpec, Role, ServerModel
 from eer.runtime.params import CkksLiteral
-from eer.runtime.program import AddPlain, DotCipher, DotPlain, Program, Vector
+from eer.runtime.program import Add, AddPlain, DotCipher, DotPlain, Program, Vector
 
 SIZE = 4
 SLOTS = 8
@@ -49,6 +49,20 @@ def step_model(name: str = "step", shift: float = SHIFT) -> Pair:
     )
     outputs = (_output("W_next", 0, "W"), _output("loss", 1))
     return _pair(name, program, (_input("X"), _input("W", "state")), outputs)
+
+
+def gated_step() -> Pair:
+    """A step with a state that it reads and never renews: W <- 0.75 W + A X."""
+    program = Program(
+        slots=SLOTS,
+        input_levels=(2, 2, 2),
+        instructions=(DotCipher(((0, 1),)), DotPlain((2,), (0,)), Add(3, 4)),
+        outputs=(5,),
+        plains=(np.full(SLOTS, DECAY),),
+        labels=("gate", "update", "update"),
+    )
+    inputs = (_input("X"), _input("A", "state"), _input("W", "state"))
+    return _pair("gated", program, inputs, (_output("W_next", 0, "W"),))
 
 
 def use_model(name: str = "use") -> Pair:

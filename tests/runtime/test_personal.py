@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import typing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from eer.runtime import personal as personal_module
-from eer.runtime import personal_store as store_module
-from eer.runtime.client import Client, KeyPair
-from eer.runtime.container import pack, unpack
-from eer.runtime.engine import SecretKey
+from eer.runtime.client import Client
 from eer.runtime.engines import open_engine
 from eer.runtime.errors import (
     ArtifactError,
@@ -25,81 +20,15 @@ from eer.runtime.errors import (
     UsageError,
 )
 from eer.runtime.inputs import RangeWarning
+from eer.runtime.model import ServerModel
 from eer.runtime.personal import PersonalModel
-from eer.runtime.personal_store import StateStore
 from eer.runtime.server import Server
 from eer.runtime.state_update import read_update, update_to_bytes
 from eer.runtime.wire import message_to_bytes
-from tests.runtime.role_types import types_within
-from tests.runtime.stateful import Pair, next_weights, step_model, use_model
+from tests.runtime.personal_setup import BATCHES, RNG, START, WINDOWS, Servers, Setup, User, build
+from tests.runtime.stateful import DECAY, gated_step, next_weights, step_model, use_model
 
-RNG = np.random.default_rng(11)
-START = RNG.uniform(-0.5, 0.5, 4)
-BATCHES = RNG.uniform(-1, 1, (8, 4))
-WINDOWS = RNG.uniform(-1, 1, (3, 4))
 TOLERANCE = {"clear": 1e-12, "seal": 2e-3}
-
-
-class Servers(typing.TypedDict, total=False):
-    """Keyword arguments of a personal model."""
-
-    step: Server
-    inference: Server
-
-
-@dataclass(frozen=True)
-class User:
-    """One user's clients and keys for both models, and the servers with those keys."""
-
-    engine: str
-    step: Client
-    use: Client
-    keys: tuple[KeyPair, KeyPair]
-
-    @staticmethod
-    def new(engine: str, step: Pair, use: Pair) -> User:
-        clients = [Client(p.client, open_engine(p.client.params, engine)) for p in (step, use)]
-        keys = (clients[0].generate_keys(), clients[1].generate_keys())
-        return User(engine, clients[0], clients[1], keys)
-
-    def servers(self, step: Pair, use: Pair) -> Servers:
-        first, second = (
-            Server(p.server, k.evaluation, open_engine(p.server.params, self.engine))
-            for p, k in zip((step, use), self.keys, strict=True)
-        )
-        return {"step": first, "inference": second}
-
-
-@dataclass(frozen=True)
-class Setup:
-    user: User
-    servers: Servers
-    first: bytes
-
-    def create(self, folder: Path, **options: Any) -> PersonalModel:
-        return PersonalModel.create(folder, self.first, **self.servers, **options)
-
-    def open(self, folder: Path) -> PersonalModel:
-        return PersonalModel(folder, **self.servers)
-
-    def advance(self, personal: PersonalModel, x: Any) -> np.ndarray:
-        """One whole step; the new weights as the client sees them."""
-        answer = personal.step(self.user.step.encrypt({"X": x}))
-        refreshed = self.user.step.refresh(answer, [self.user.use])
-        personal.commit(refreshed.update)
-        return refreshed.state["W"]
-
-    def weights(self, personal: PersonalModel) -> np.ndarray:
-        """What the inference model multiplies by, found from the outside."""
-        answer = personal.run(self.user.use.encrypt({"X": np.ones((1, 4))}))
-        found: np.ndarray = self.user.use.decrypt(answer).outputs["y"][0]
-        return found
-
-
-def build(engine: str) -> Setup:
-    step, use = step_model(), use_model()
-    user = User.new(engine, step, use)
-    return Setup(user, user.servers(step, use), user.step.initial_state({"W": START}, [user.use]))
 
 
 @pytest.fixture(scope="module")
@@ -261,6 +190,18 @@ def test_a_personal_model_is_made_of_what_it_needs(setup: Setup, tmp_path: Path)
     for servers, reason in wrong:
         with pytest.raises(UsageError, match=reason):
             PersonalModel.create(tmp_path / "p", setup.first, **servers)
+    plain = step_model()
+    windows = tuple(replace(s, role="window") for s in plain.client.inputs)
+    outputs = tuple(replace(o, state="") for o in plain.client.outputs)
+    bare = replace(plain.client, inputs=windows, outputs=outputs)
+    client = Client(bare, open_engine(bare.params, "clear"))
+    stateless = Server(
+        ServerModel.of(bare, plain.server.program),
+        client.generate_keys().evaluation,
+        open_engine(bare.params, "clear"),
+    )
+    with pytest.raises(UsageError, match="the inference model takes no state"):
+        PersonalModel.create(tmp_path / "p", setup.first, inference=stateless)
     with pytest.raises(UsageError, match="history of 1"):
         setup.create(tmp_path / "p", history=1)
     with pytest.raises(EngineError, match="sparse secret of unknown weight"):
@@ -294,6 +235,26 @@ def test_without_servers_a_folder_can_be_looked_at_and_rolled_back(
         bare.run(b"")
 
 
+def test_state_that_no_step_renews_stays(tmp_path: Path) -> None:
+    step, use = gated_step(), use_model()
+    user = User.new("seal", step, use)
+    gate = RNG.uniform(-1, 1, 4)
+    first = user.step.initial_state({"W": START, "A": gate}, [user.use])
+    personal = PersonalModel.create(tmp_path / "p", first, **user.servers(step, use))
+    weights = START
+    for x in BATCHES[:3]:
+        refreshed = user.step.refresh(personal.step(user.step.encrypt({"X": x})), [user.use])
+        assert set(refreshed.state) == {"W"}
+        personal.commit(refreshed.update)
+        weights = DECAY * weights + gate * x
+        np.testing.assert_allclose(refreshed.state["W"], weights, atol=2e-3)
+    # Both models read it back from the disk, the renewed and the kept state together.
+    later = PersonalModel(tmp_path / "p", **user.servers(step, use))
+    answer = later.step(user.step.encrypt({"X": BATCHES[3]}))
+    found = user.step.refresh(answer, [user.use]).state["W"]
+    np.testing.assert_allclose(found, DECAY * weights + gate * BATCHES[3], atol=2e-3)
+
+
 def test_initial_states_that_do_not_fit(setup: Setup) -> None:
     client, use = setup.user.step, setup.user.use
     with pytest.raises(DataError, match="no state is 'V'"):
@@ -303,98 +264,3 @@ def test_initial_states_that_do_not_fit(setup: Setup) -> None:
     answer = setup.servers["inference"].run(use.encrypt({"X": WINDOWS, "W": START}))
     with pytest.raises(UsageError, match="'use' is no step"):
         use.refresh(answer)
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "lock"}
-
-
-def test_damaged_files_are_refused(setup: Setup, tmp_path: Path) -> None:
-    folder = tmp_path / "p"
-    personal = setup.create(folder)
-    setup.advance(personal, BATCHES[0])
-    whole = files_of(folder)
-    current = "version-0002.eer"
-    window = setup.user.use.encrypt({"X": WINDOWS})
-    flipped = bytearray(whole[current])
-    flipped[len(flipped) // 2] ^= 4
-    older = whole["version-0001.eer"]
-    newer = whole["personal.eer"][:8] + b"\x63\x00" + whole["personal.eer"][10:]
-    for name, content, reason in (
-        (current, bytes(flipped), "not the one that the index names"),
-        (current, whole[current][:-9], "bytes where the index names"),
-        (current, whole[current] + b"x", "bytes where the index names"),
-        (current, older, "not the one|bytes where"),
-        ("personal.eer", whole["personal.eer"][:-3], "truncated"),
-        ("personal.eer", older, "this is a version of a personal model"),
-        ("personal.eer", newer, "format version 99; this eer reads up to"),
-    ):
-        (folder / name).write_bytes(content)
-        with pytest.raises(ArtifactError, match=reason):
-            setup.open(folder).run(window)
-        (folder / name).write_bytes(whole[name])
-    setup.open(folder).run(window)
-    (folder / current).unlink()
-    with pytest.raises(FileError, match="cannot read"):
-        setup.open(folder).run(window)
-    # The way out that the error names.
-    assert PersonalModel(folder).rollback().step == 0
-    setup.open(folder).run(window)
-
-
-def test_an_index_that_lies_is_refused(setup: Setup, tmp_path: Path) -> None:
-    """Rehashed, as somebody could make it on purpose: refused, or without effect."""
-    folder = tmp_path / "p"
-    setup.create(folder)
-    container = unpack(folder / "personal.eer", ("personal",))
-    meta = dict(container.meta.values)
-    part, version = meta["parts"][0], meta["versions"][0]
-    changes: list[dict[str, Any]] = [
-        {"parts": []},
-        {"parts": [part, part]},
-        {"parts": [part | {"role": "boss"}]},
-        {"parts": [part | {"counts": [2]}]},
-        {"parts": [part | {"fed": ["V"]}]},
-        {"parts": [part, part | {"role": "inference"}]},
-        {"refresh": "bootstrap"},
-        {"history": 1},
-        {"next_version": 1},
-        {"versions": []},
-        {"versions": [version, version]},
-        {"versions": [version | {"bytes": 0}]},
-        {"versions": [version | {"sha256": "../x"}]},
-    ]
-    for change in changes:
-        (folder / "personal.eer").write_bytes(pack("personal", meta | change))
-        with pytest.raises(ArtifactError):
-            PersonalModel(folder)
-    (folder / "personal.eer").write_bytes(pack("personal", meta))
-    assert PersonalModel(folder).version.step == 0
-
-
-def test_personal_models_cannot_hold_a_secret_key(setup: Setup, tmp_path: Path) -> None:
-    personal = setup.create(tmp_path / "p")
-    setup.advance(personal, BATCHES[0])
-    reachable: set[Any] = set()
-    members = [m for c in (PersonalModel, StateStore) for m in vars(c).values()]
-    for member in members:
-        plain = getattr(member, "__func__", getattr(member, "fget", member))
-        if callable(plain):
-            for hint in typing.get_type_hints(plain).values():
-                types_within(hint, reachable)
-    for kept in vars(personal).values():
-        types_within(type(kept), reachable)
-    assert {PersonalModel, Server, StateStore} <= reachable
-    assert SecretKey not in reachable
-    assert not [t for t in reachable if "Secret" in t.__name__ or t is Client]
-    for module in (personal_module, store_module):
-        assert not [n for n in vars(module) if "secret" in n.lower() or n == "Client"]
-    secrets = [k.secret for k in setup.user.keys]
-    for content in files_of(tmp_path / "p").values():
-        assert b"secret-key" not in content
-        for secret in secrets:
-            assert secret[-200:] not in content
-    with pytest.raises(ArtifactError, match="this is a secret key"):
-        personal.commit(secrets[0])
-    with pytest.raises(ArtifactError, match="this is a secret key"):
-        personal.step(secrets[0])
