@@ -18,6 +18,7 @@ from .cases import ENGINES, STANDARD, Case, parse_all
 from .machine import describe
 from .peers import environments
 from .peers.catalogue import PEERS, Peer, Unable
+from .plot import write_plot
 from .process import Launch
 from .session import Conditions, Entry, run_case
 
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     peers = commands.add_parser("peers", help="list, install or remove other tools")
     peers.add_argument("action", choices=("list", "install", "remove"))
     peers.add_argument("names", nargs="*", metavar="NAME")
-    commands.add_parser("render", help="write RESULTS.md from results.json again")
+    commands.add_parser("render", help="write RESULTS.md and results.png from results.json again")
     return top
 
 
@@ -79,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "peers":
                 return _peers(given, console)
             case "render":
-                report.render(PAGE, report.read(RESULTS))
+                kept = report.read(RESULTS)
+                report.render(PAGE, kept)
+                write_plot(PLOT, kept)
                 return 0
             case _:
                 return _run(given, console)
@@ -123,11 +126,9 @@ def _run(given: argparse.Namespace, console: Console) -> int:
             if given.record:
                 report.record(RESULTS, PAGE, rows)
     console.print(report.table(rows))
-    from .plot import write_plot
-
     write_plot(results.with_name("plot.png"), rows)
     if given.record:
-        write_plot(PLOT, rows)
+        write_plot(PLOT, report.read(RESULTS))
     console.print(f"All figures are in {results}", highlight=False)
     return int(any(r.failure is not None and r.is_ours for r in rows))
 

@@ -41,7 +41,7 @@ def markdown(rows: Sequence[Row]) -> str:
         groups.setdefault(sentence(row.machine), []).append(row)
     parts = []
     for heading, members in groups.items():
-        lines = [f"### {heading}", "", versions(members[0].machine), ""]
+        lines = [f"### {heading}", "", versions([r.machine for r in members]), ""]
         lines += ["What must hold:", "", _line(["what", "target", "figure", "held"])]
         lines += [_line(["---"] * 4)]
         lines += [_line([v.what, v.target, v.figure, v.answer]) for v in verdicts(members)]
@@ -52,11 +52,11 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def versions(machine: Json) -> str:
-    """The packages and eer's commit, in one line."""
-    found = [f"{name} {of}" for name, of in machine.get("packages", {}).items()]
-    commit = machine.get("commit")
-    return ", ".join([*found, *([f"commit {commit}"] if commit else [])])
+def versions(machines: Sequence[Json]) -> str:
+    """The packages and eer's commits, in one line."""
+    found = [f"{name} {of}" for m in machines for name, of in m.get("packages", {}).items()]
+    commits = [f"commit {m['commit']}" for m in machines if m.get("commit")]
+    return ", ".join(dict.fromkeys([*found, *commits]))
 
 
 def _line(cells: Sequence[str]) -> str:

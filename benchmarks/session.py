@@ -12,6 +12,8 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
+from eer.runtime.errors import EerError
+
 from . import pools
 from .cases import Case
 from .contestant import ONNX_FILE, POLYNOMIAL_FILE, TASK_FILE, Json, Settings
@@ -112,9 +114,7 @@ def run_case(
         if conditions.workers > 1:
             for record in (r for r in records if r.entry.is_ours and r.failure is None):
                 progress(f"{case.name}: {record.entry.name} in {conditions.workers} processes")
-                record.facts |= pools.measure(
-                    record.folder, data.inputs, case.batch, conditions.workers
-                )
+                _pool(case, data, record, conditions.workers)
         return [_row(case, data, record) for record in records]
 
 
@@ -199,6 +199,13 @@ def _ask(record: _Record, process: ContestantProcess, first: int) -> Timing | No
     record.peak_mb = reply["peak_mb"]
     record.scores[first] = scores
     return Timing(reply["wall_ms"], reply["cpu_ms"])
+
+
+def _pool(case: Case, data: TaskData, record: _Record, workers: int) -> None:
+    try:
+        record.facts |= pools.measure(record.folder, data.inputs, case.batch, workers)
+    except EerError as error:  # the figures before stay
+        record.facts["pool_failure"] = error.reason
 
 
 def _row(case: Case, data: TaskData, record: _Record) -> Row:

@@ -139,6 +139,15 @@ def test_messages_end_when_the_time_is_over() -> None:
     assert row.cpu_ms["total"] >= 0
 
 
+def test_a_pool_that_fails_leaves_the_other_figures() -> None:
+    ours = Entry("eer/x", "1", Launch(THIS, FAKE, FAKE, 60), "x", {"says": "echo"})
+    conditions = Conditions(windows=1, memory_gb=12.0, core=None, workers=2)
+    (row,) = run_case(Case("T1", "square"), [ours], conditions, quiet)
+    assert row.failure is None
+    assert row.windows == 1
+    assert "no such file" in row.facts["pool_failure"].lower()
+
+
 def test_all_windows_are_answered_by_eer_even_where_a_peer_is_slow() -> None:
     """A stand-in for eer answers five windows, two seconds' worth of them beside its peer."""
     ours = Entry("eer/x", "1", Launch(THIS, FAKE, FAKE, 60), "x", {"says": "echo"})

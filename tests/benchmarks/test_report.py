@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import command, report
 from benchmarks.cases import STANDARD
 from benchmarks.columns import COLUMNS, number, ours_of
 from benchmarks.plot import write_plot
@@ -119,6 +119,11 @@ def test_cells_tell_a_peers_multiple_or_its_reason(t1: list[Row]) -> None:
     assert ours_of(t1[1], t1) is t1[0]
 
 
+def test_every_commit_is_named_once() -> None:
+    later = MACHINE | {"commit": "def"}
+    assert report.versions([MACHINE, MACHINE, later]) == "eer 1, commit abc, commit def"
+
+
 def test_cases_stand_in_the_order_of_the_benchmark() -> None:
     rows = [replace(figures(c, "eer/seal", 1.0), machine=MACHINE) for c in (*STANDARD, "own/onnx")]
     page = report.markdown(rows[::-1])
@@ -150,6 +155,20 @@ def test_the_plot_has_room_for_failures(t1: list[Row], tmp_path: Path) -> None:
     write_plot(tmp_path / "none.png", [never])
     for name in ("plot.png", "none.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_kept_is_shown_again(
+    t1: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, page, plot = (tmp_path / name for name in ("results.json", "RESULTS.md", "results.png"))
+    report.record(kept, page, [replace(r, machine=MACHINE) for r in t1])
+    before = page.read_text()
+    page.unlink()
+    for name, path in (("RESULTS", kept), ("PAGE", page), ("PLOT", plot)):
+        monkeypatch.setattr(command, name, path)
+    assert command.main(["render"]) == 0
+    assert page.read_text() == before
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 MACHINE = {
