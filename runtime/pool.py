@@ -13,12 +13,12 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock
 from types import TracebackType
 
@@ -44,7 +44,8 @@ class ServerPool:
 
     `model` is a loaded one, or a `server.eer` (bytes or path); `engine` names another engine than
     the model's. Keys and weights are loaded once and shared, unless `share` is false or the
-    engine's library does not survive a fork: then each worker loads its own. Raises what `Server`
+    engine's library does not survive a fork: then each worker loads its own. `state` is a message
+    of `Client.encrypt_state`, used with every message as `Server.run` does. Raises what `Server`
     raises, and UsageError for fewer than one worker. Use it in a `with` block, or call `close`.
     Methods may be called from any thread.
     """
@@ -56,6 +57,7 @@ class ServerPool:
         workers: int,
         engine: str | None = None,
         *,
+        state: Source | None = None,
         share: bool = True,
     ) -> None:
         if workers < 1:
@@ -63,7 +65,8 @@ class ServerPool:
         if isinstance(model, ServerModel):
             model = server_to_bytes(model)
         self.workers = workers
-        self._setup = (json.dumps([engine, share]), model, evaluation_keys)
+        self._options = json.dumps([engine, share]).encode()
+        self._sources = (model, evaluation_keys, state)
         self._lock = Lock()
         self._closed = False
         self._hosts: list[_Host] = []
@@ -90,6 +93,9 @@ class ServerPool:
             for host in self._hosts:
                 host.close()
             self._hosts.clear()
+        with suppress(Empty):
+            while worker := self._idle.get_nowait():
+                worker.close()
         self._idle.put(None)
 
     def run(self, message: Source) -> bytes:
@@ -141,7 +147,8 @@ class ServerPool:
 
     def _open(self) -> None:
         first = self._host()
-        others = [] if first.forks else [_Host(*self._setup) for _ in range(self.workers - 1)]
+        more = 0 if first.forks else self.workers - 1
+        others = [_Host(self._options, self._sources) for _ in range(more)]
         self._hosts += others
         for host in others:
             host.wait()
@@ -151,7 +158,7 @@ class ServerPool:
 
     def _host(self) -> _Host:
         """A new host that has loaded everything."""
-        host = _Host(*self._setup)
+        host = _Host(self._options, self._sources)
         self._hosts.append(host)
         host.wait()
         return host
@@ -191,7 +198,7 @@ class ServerPool:
 class _Host:
     """This side of a `pool_host` process, which leads a process group of its own."""
 
-    def __init__(self, options: str, model: Source, evaluation_keys: Source) -> None:
+    def __init__(self, options: bytes, sources: Sequence[Source | None]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -204,13 +211,11 @@ class _Host:
             )
         self._control = Connection(ours.detach())
         self.forks = False
-        self._send(options.encode(), source_to_bytes(model), source_to_bytes(evaluation_keys))
-
-    def _send(self, *parts: bytes) -> None:
         # A host that died is noticed when it is waited for.
         with suppress(OSError):
-            for part in parts:
-                self._control.send_bytes(part)
+            self._control.send_bytes(options)
+            for source in sources:
+                self._control.send_bytes(b"" if source is None else source_to_bytes(source))
 
     def wait(self) -> None:
         """Until everything is loaded. Raises what loading raised there."""

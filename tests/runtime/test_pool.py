@@ -35,6 +35,8 @@ from eer.runtime.program import Vector
 from eer.runtime.server import Server
 from eer.runtime.server_bundle import server_to_bytes
 
+from .stateful import use_model
+
 if TYPE_CHECKING:
     from .conftest import Run, Sample
 
@@ -316,6 +318,22 @@ def test_every_engine_serves_in_pools(sample: Sample, engine: str, share: bool) 
         victim = children(*host_pids(pool))[0] if share else host_pids(pool)[1]
         os.kill(victim, signal.SIGKILL)
         user.check(sample, list(pool.run_all(user.messages)))
+
+
+def test_workers_share_a_state_too() -> None:
+    pair = use_model()
+    client = Client(pair.client, open_engine(pair.client.params, "clear"))
+    keys = client.generate_keys()
+    weights, windows = np.random.default_rng(5).uniform(-1, 1, (2, 5, 4))
+    state = client.encrypt_state({"W": weights[0]})
+    messages = [client.encrypt({"X": x}) for x in windows]
+    with ServerPool(pair.server, keys.evaluation, 2, "clear", state=state) as pool:
+        for answer, x in zip(pool.run_all(messages), windows, strict=True):
+            np.testing.assert_allclose(
+                client.decrypt(answer).outputs["y"][0], weights[0] * x, atol=1e-9
+            )
+    with pytest.raises(ArtifactError, match="not a state"):
+        ServerPool(pair.server, keys.evaluation, 1, "clear", state=messages[0])
 
 
 def test_run_with_workers(eer: Run, folder: Path, user: User, sample: Sample) -> None:
