@@ -210,7 +210,8 @@ class PersonalModel:
             raise UsageError(
                 f"step {pending.step} was computed and waits for its refresh",
                 where=str(self._store.folder),
-                hint="refresh its answer and commit that, or discard it (--again)",
+                hint="refresh its answer and commit that, or forget it: PersonalModel.discard, "
+                "or eer personal step --again",
             )
 
 
