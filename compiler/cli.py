@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import typer
 from rich.console import RenderableType
@@ -96,8 +96,13 @@ def compile_command(
         float, typer.Option(help="Share by which calibrated intervals are widened.")
     ] = _DEFAULTS.margin,
     batch: Annotated[
-        int, typer.Option(help="Windows that share one ciphertext: a power of two.")
-    ] = _DEFAULTS.batch,
+        str,
+        typer.Option(
+            metavar="K|auto",
+            help="Windows that share one ciphertext: a power of two, or auto for the most windows "
+            "per second.",
+        ),
+    ] = str(_DEFAULTS.batch),
     labels: Annotated[
         str | None,
         typer.Option(metavar="A,B,C", help="Names of the classes, in order.", show_default=False),
@@ -157,7 +162,7 @@ def compile_command(
         input_range=_range(input_range) if input_range else _DEFAULTS.input_range,
         margin=margin,
         engine=engine,
-        batch=batch,
+        batch=_batch(batch),
         security=security,
         labels=_names(labels),
         encrypted=_names(encrypted),
@@ -310,6 +315,14 @@ def _state(given: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--state is {text!r}", hint="use --state W_next=W")
         state[output] = name
     return state
+
+
+def _batch(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.strip().isdecimal():
+        raise UsageError(f"--batch is {text!r}", hint="use a power of two, or auto")
+    return int(text)
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from .backend.absorb import absorb
 from .backend.alternatives import lower_alternatives
 from .backend.lower import Sample, Target
 from .backend.planner import Search
+from .batch import BatchTrial, choose_batch
 from .compiled import CompiledModel
 from .cost import Costs
 from .frontend import OnnxModel, Reference, import_graph, trained_weights
@@ -107,7 +108,13 @@ def compile_model(
     costs = choose(options.costs, options.engine)
     own = frozenset((*trained_weights(model.proto), *options.state.values()))
     target = _target(polynomial, sample, ranges, options, costs, own)
-    scheduled, lowered = lower_alternatives(absorbed, sample, target)
+    trials: tuple[BatchTrial, ...] = ()
+    if options.batch == "auto":
+        (scheduled, lowered), trials = choose_batch(
+            lambda t: lower_alternatives(absorbed, sample, t), target
+        )
+    else:
+        scheduled, lowered = lower_alternatives(absorbed, sample, target)
     check(scheduled, Stage.SCHEDULED, "contract")
     _show(instruments, "contract", scheduled)
     for instrument in instruments:
@@ -125,6 +132,7 @@ def compile_model(
         reference=_reference(model, ranges),
         options=options,
         costs=costs,
+        trials=trials,
         seconds=clock.seconds,
     )
     for text in report["warnings"]:
@@ -201,7 +209,7 @@ def _target(
     return Target(
         engine=options.engine,
         security=options.security,
-        batch=options.batch,
+        batch=1 if options.batch == "auto" else options.batch,
         search=_search(options.effort),
         labels=options.labels,
         ranges=spans,

@@ -27,7 +27,8 @@ class Options:
     input_range    (low, high) assumed for every input element where there is no calibration data
     margin         the calibrated interval of an activation is widened by this share on each side
     engine         "seal" or "desilo" (which also serves "desilo-gpu")
-    batch          windows that share one ciphertext, a power of two
+    batch          windows that share one ciphertext, a power of two; or "auto", for the most
+                   windows per second
     security       bits of security; there is no other choice than 128
     labels         class names, for the client's answers
     encrypted      graph inputs that come as ciphertexts; empty: all of them. The others are public
@@ -46,7 +47,7 @@ class Options:
     input_range: tuple[float, float] = (-3.0, 3.0)
     margin: float = 0.1
     engine: str = "seal"
-    batch: int = 1
+    batch: int | Literal["auto"] = 1
     security: int = SECURITY_BITS
     labels: tuple[str, ...] = ()
     encrypted: tuple[str, ...] = ()
@@ -79,9 +80,10 @@ class Options:
             raise UsageError(
                 f"the input range is {low} to {high}", hint="give low < high, for example -3,3"
             )
-        if self.batch < 1 or self.batch & (self.batch - 1):
+        if self.batch != "auto" and (self.batch < 1 or self.batch & (self.batch - 1)):
             raise UsageError(
-                f"the batch is {self.batch}", hint="use a power of two: 1, 2, 4, 8, ..."
+                f"the batch is {self.batch}",
+                hint='use a power of two: 1, 2, 4, 8, ..., or "auto"',
             )
         if not (isfinite(self.margin) and self.margin >= 0):
             raise UsageError(

@@ -56,9 +56,16 @@ def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
                 f"about {ms(stages['total'])} of CPU time a message, {ms(stages['run'])} at the "
                 "server (predicted; eer verify measures)",
             ),
+            (
+                "throughput",
+                f"about {report['predicted']['windows_per_second']:.3g} windows a second on one "
+                f"core, {windows(params['batch'])} a message (predicted)",
+            ),
             ("memory", f"about {human_size(server)} at the server (predicted)"),
         )
     )
+    if report["batches"]:
+        parts.append(_batches(report["batches"], params["batch"]))
     parts += [Text(f"warning: {w}", style="yellow") for w in report["warnings"]]
     return parts
 
@@ -127,6 +134,22 @@ def _foretold(predicted: Json) -> Table:
             error = "" if row["error"] is None else f"{row['error']:+.0%}"
             table.add_row(name, show(row["predicted"]), show(row["measured"]), error)
     table.caption = "times are CPU time of a message"
+    table.caption_justify = "left"
+    return table
+
+
+def _batches(trials: Iterable[Json], chosen: int) -> Table:
+    """What each batch was predicted to give."""
+    table = new_table("batch", "ring dimension", "a message takes", "windows a second")
+    for trial in trials:
+        mark = " (chosen)" if trial["batch"] == chosen else ""
+        table.add_row(
+            f"{trial['batch']}{mark}",
+            str(trial["ring_dimension"]),
+            ms(trial["milliseconds"]),
+            f"{trial['windows_per_second']:.3g}",
+        )
+    table.caption = "predicted, from a quick search for plans"
     table.caption_justify = "left"
     return table
 

@@ -6,7 +6,7 @@ input gives the same report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -23,6 +23,7 @@ from eer.runtime.program import infer_levels
 from .agreement import compare, post_process
 from .backend.lower import Lowered
 from .backend.simulate import simulate
+from .batch import BatchTrial
 from .cost import CostModel, Costs
 from .ir import interpret
 from .ir.tensor import TensorGraph, Vector
@@ -53,6 +54,7 @@ def build_report(
     reference: Mapping[str, Vector],
     options: Options,
     costs: Costs,
+    trials: Sequence[BatchTrial],
     seconds: Callable[[], Mapping[str, float]],
 ) -> Json:
     """Everything that a user may want to know, measured where it can be.
@@ -89,6 +91,7 @@ def build_report(
         "sizes": sizes_json(client, server.program),
         "predicted_ms": prediction.total,
         "predicted": predicted_json(prediction, client, server),
+        "batches": [asdict(t) for t in trials],
         "costs": costs.describe(),
         "warnings": list(warnings),
         "options": _options(options),
@@ -183,7 +186,7 @@ def predicted_json(prediction: Prediction, client: ClientModel, server: ServerMo
             "save": prediction.save,
         },
         "prepare_ms": prediction.prepare,
-        "windows_per_second": 1e3 * client.batch / prediction.total,
+        "windows_per_second": 1e3 * client.most_windows / prediction.total,
         "server_bytes": predict_memory(program, client.params).to_json(),
     }
 

@@ -87,6 +87,7 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
         trial = candidate.params
         slots = trial.slots // target.batch
         if target.batch > trial.slots:
+            refused = _batch_too_large(target, trial.slots)
             continue
         try:
             cost = CostModel(trial.log_n, target.costs)
@@ -129,6 +130,14 @@ def _refuse_constant_outputs(graph: TensorGraph) -> None:
                 where=str(node.origin),
                 hint="leave it out of the model, or look for weights that became zero",
             )
+
+
+def _batch_too_large(target: Target, slots: int) -> ParameterError:
+    return ParameterError(
+        f"a batch of {target.batch} windows does not fit: a ciphertext has {slots} slots on the "
+        f"largest ring that was tried with engine '{target.engine}'",
+        hint="compile with a smaller batch, or with --batch auto",
+    )
 
 
 def coarsest(program: Program, params: CkksParams) -> float:

@@ -104,6 +104,7 @@ def test_a_batch_that_does_not_fit_is_made_smaller(
     def refusing(*given: object, **named: object) -> object:
         options = given[2]
         assert isinstance(options, Options)
+        assert options.batch != "auto"
         asked.append(options.batch)
         if options.batch > 2:
             raise ParameterError("no layout was found")
