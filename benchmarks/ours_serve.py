@@ -49,7 +49,8 @@ class _OpenTask:
                 "log_qp": round(params.log_qp, 1),
             },
             "rotation_keys": count,
-            # All switching keys are of one size.
+            # All switching keys are of one size on SEAL. On DESILO FHE the one that is no rotation
+            # key is larger than most, so that this is a little too much.
             "rotation_key_bytes": len(keys.evaluation) * count // (count + 1),
             "rotation_key_bytes_held": held * count if params.engine == "seal" else None,
             "evaluation_key_bytes": len(keys.evaluation),

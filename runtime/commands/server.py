@@ -127,7 +127,7 @@ def _together(
             for result in pool.run_all(messages):
                 answers.append(result)
                 done(len(answers))
-    seconds = time.perf_counter() - loaded
+        seconds = time.perf_counter() - loaded
     busy = min(workers, len(messages))
     return _Done(answers, 1000 * seconds * busy / len(messages), seconds, loaded - started)
 
