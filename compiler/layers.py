@@ -54,7 +54,7 @@ def _where(lowered: Lowered, number: int) -> Where:
     return [(v, row >= 0) for v, row in zip(lowered.values[number], index, strict=True)]
 
 
-def label_of(node: Node, number: int) -> str:
+def _label(node: Node, number: int) -> str:
     """The label of a node's instructions, as the emitter writes it."""
     return ", ".join(node.origin.names) or f"n{number}"
 
@@ -69,7 +69,7 @@ def _entry(node: Node, number: int, plan: Plan) -> Json:
     depth = plan.levels[number]
     before = depth + levels_used(node)
     entry: Json = {
-        "name": label_of(node, number),
+        "name": _label(node, number),
         "ops": list(node.origin.ops),
         "source": node.origin.source,
         "shape": list(node.shape),

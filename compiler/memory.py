@@ -13,7 +13,7 @@ from eer.runtime.executor import schedule
 from eer.runtime.fields import Json
 from eer.runtime.files import write_file
 from eer.runtime.params import CkksParams
-from eer.runtime.program import DotCipher, DotPlain, Program, infer_levels
+from eer.runtime.program import DotCipher, DotPlain, Program, infer_levels, operands
 
 from .predict import encoded_plains
 from .sizes import WORD, key_bytes_held
@@ -60,7 +60,7 @@ def predict_memory(program: Program, params: CkksParams) -> ServerMemory:
 def _most_ciphertexts(program: Program, params: CkksParams) -> float:
     """Bytes of ciphertexts at the fullest moment, as the executor frees them."""
     levels = infer_levels(program)
-    # The executor has a dictionary of live values; the caller keeps the inputs until the end.
+    # Whoever calls the executor keeps the inputs until the end.
     inputs = range(len(program.input_levels))
     held = {n: _cipher_bytes(params, levels[n]) for n in inputs}
     most = sum(held.values())
@@ -72,14 +72,9 @@ def _most_ciphertexts(program: Program, params: CkksParams) -> float:
         work = 0.0
         if isinstance(ins, DotPlain | DotCipher):
             # A sum, and the product that is added to it.
-            source = ins.srcs[0] if isinstance(ins, DotPlain) else ins.pairs[0][0]
+            read = set(operands(ins))
             polynomials = 2 if isinstance(ins, DotPlain) else 3
-            work = polynomials / 2 * _cipher_bytes(params, levels[source])
-            read = (
-                set(ins.srcs)
-                if isinstance(ins, DotPlain)
-                else {v for pair in ins.pairs for v in pair}
-            )
+            work = polynomials / 2 * _cipher_bytes(params, levels[min(read)])
             for value in read - factors:
                 held[value] = held.get(value, 0.0) + _factor_bytes(params, levels[value])
             factors |= read
