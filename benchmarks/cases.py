@@ -20,10 +20,18 @@ STANDARD = (
     "T2/silu",
     "T3/silu",
     "T1/square/128",
+    "T1/square/auto",
     "wesad/mlp",
     "wesad/personal",
     "wesad/cnn",
 )
+
+
+AUTO = 0
+"""The batch that the compiler chooses."""
+
+AUTO_WINDOWS = 1024
+"""Different windows for it: a message holds no more, even where more would fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +47,8 @@ class Case:
     @property
     def name(self) -> str:
         """As on the command line: T1/silu, or T1/square/128 for a batch."""
-        words = [self.task, self.variant] + ([str(self.batch)] if self.batch > 1 else [])
-        return "/".join(words)
+        batch = {1: [], AUTO: ["auto"]}.get(self.batch, [str(self.batch)])
+        return "/".join([self.task, self.variant, *batch])
 
     def messages(self, wanted: int) -> int:
         """How many messages are sent: one for each of `wanted` windows, or three full batches."""
@@ -48,6 +56,8 @@ class Case:
 
     def windows(self, wanted: int) -> int:
         """Different windows among them: a batch is sent as often as there are messages."""
+        if self.batch == AUTO:
+            return AUTO_WINDOWS
         return max(self.batch, min(wanted, WINDOWS)) if self.batch > 1 else wanted
 
 
@@ -56,11 +66,13 @@ def parse(text: str) -> Case:
     task, _, rest = text.partition("/")
     variant, _, batch = rest.partition("/")
     known = variant in VARIANTS.get(task, ())
+    if known and batch == "auto":
+        return Case(task, variant, AUTO)
     if not known or not (batch or "1").isdecimal() or int(batch or "1") < 1:
         choices = (f"{name}/{{{','.join(of)}}}" for name, of in VARIANTS.items())
         raise UsageError(
             f"there is no case {text!r}",
-            hint=f"one of {' '.join(choices)}, and /BATCH behind it for several in a message",
+            hint=f"one of {' '.join(choices)}, with /BATCH or /auto behind it for more in a message",
         )
     return Case(task, variant, int(batch or "1"))
 

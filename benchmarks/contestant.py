@@ -36,6 +36,7 @@ class Settings:
     """How a contestant is to be run.
 
     `engine` is for eer; `parameters` for peers, which leave ring, scale and levels to their user.
+    `batch` is the windows of a message, or cases.AUTO.
     `memory_gb` caps the address space, `core` is the CPU that the process is bound to.
     """
 
@@ -71,8 +72,8 @@ class Stopwatch:
 class OpenTask(Protocol):
     """A compiled network with its keys made, ready for windows.
 
-    `facts` go into the result as they are (result.py names those that are shown); an answer may
-    add to them.
+    `facts` go into the result as they are (columns.py has those that are shown); an answer may
+    add to them. "batch" among them is the windows of a message, where the settings leave it open.
     """
 
     facts: Json

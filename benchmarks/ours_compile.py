@@ -11,6 +11,7 @@ import torch.onnx
 
 from eer.compiler import Options, compile_model
 
+from .cases import AUTO
 from .contestant import ONNX_FILE, POLYNOMIAL_FILE, Json, load
 from .ours_serve import MODEL_FILE
 from .tasks import ENCRYPTED_WEIGHTS, build
@@ -23,7 +24,11 @@ def compile_task(folder: Path) -> Json:
     onnx = folder / ONNX_FILE
     source: Any = onnx if onnx.exists() else build(data)
     own = ENCRYPTED_WEIGHTS.get((data.task, data.variant), ())
-    options = Options(engine=settings.engine, batch=settings.batch, encrypt_weights=own)
+    options = Options(
+        engine=settings.engine,
+        batch="auto" if settings.batch == AUTO else settings.batch,
+        encrypt_weights=own,
+    )
     compiled = compile_model(source, data.calibration, options)
     compiled.save(folder / MODEL_FILE)
     (name,) = (output.name for output in compiled.client.outputs)
@@ -38,6 +43,7 @@ def compile_task(folder: Path) -> Json:
         "predicted_ms": report["predicted_ms"],
         "predicted": report["predicted"],
         "costs": report["costs"],
+        "batches": report["batches"],
         "compile_stages_s": report["compile_seconds"],
         "operations": report["program"]["operations"],
         "layers": layers,

@@ -48,6 +48,7 @@ class _OpenTask:
                 "levels": params.max_level,
                 "log_qp": round(params.log_qp, 1),
             },
+            "batch": self._client.batch,
             "rotation_keys": count,
             # All switching keys are of one size on SEAL. On DESILO FHE the one that is no rotation
             # key is larger than most, so that this is a little too much.

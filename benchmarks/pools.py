@@ -23,7 +23,7 @@ SECONDS = 2.0
 """Of one worker's time, for the messages of a round."""
 
 
-def measure(folder: Path, inputs: Array, batch: int, workers: int) -> Json:
+def measure(folder: Path, inputs: Array, workers: int) -> Json:
     """The model in `folder` served by one worker and by `workers`, in turn.
 
     {"pool": ...} with windows per second of each and `times`, the median ratio over the rounds;
@@ -34,6 +34,7 @@ def measure(folder: Path, inputs: Array, batch: int, workers: int) -> Json:
         return {}  # a pool would be sent the state with every message
     client = Client(bundle.client, range_check="off")
     keys = client.generate_keys().evaluation
+    batch = min(client.batch, len(inputs))
     groups = np.split(inputs, range(batch, len(inputs), batch))[: 2 * workers]
     messages = [client.encrypt(group) for group in groups]
     with (

@@ -114,7 +114,7 @@ def run_case(
         if conditions.workers > 1:
             for record in (r for r in records if r.entry.is_ours and r.failure is None):
                 progress(f"{case.name}: {record.entry.name} in {conditions.workers} processes")
-                _pool(case, data, record, conditions.workers)
+                _pool(data, record, conditions.workers)
         return [_row(case, data, record) for record in records]
 
 
@@ -134,7 +134,7 @@ def _prepare(
 def _messages(case: Case, conditions: Conditions) -> list[int]:
     """The first window of each message; a batch is sent again and again."""
     count = case.messages(conditions.windows)
-    return [0] * count if case.batch > 1 else list(range(count))
+    return list(range(count)) if case.batch == 1 else [0] * count
 
 
 def _compile(record: _Record) -> None:
@@ -201,9 +201,9 @@ def _ask(record: _Record, process: ContestantProcess, first: int) -> Timing | No
     return Timing(reply["wall_ms"], reply["cpu_ms"])
 
 
-def _pool(case: Case, data: TaskData, record: _Record, workers: int) -> None:
+def _pool(data: TaskData, record: _Record, workers: int) -> None:
     try:
-        record.facts |= pools.measure(record.folder, data.inputs, case.batch, workers)
+        record.facts |= pools.measure(record.folder, data.inputs, workers)
     except EerError as error:  # the figures before stay
         record.facts["pool_failure"] = error.reason
 
@@ -223,13 +223,15 @@ def _row(case: Case, data: TaskData, record: _Record) -> Row:
         return empty
     answered = sorted(record.scores)
     scores = np.concatenate([record.scores[first] for first in answered])
-    asked = np.concatenate([np.arange(first, first + case.batch) for first in answered])
+    batch = len(record.scores[answered[0]])
+    asked = np.concatenate([np.arange(first, first + batch) for first in answered])
     reference = data.outputs[asked]
     polynomial = record.folder / POLYNOMIAL_FILE
     cpu, wall = medians(record.timings)
     return replace(
         empty,
         windows=len(scores),
+        batch=batch,
         cpu_ms=cpu,
         wall_ms=wall,
         max_error=largest(scores, reference),

@@ -74,7 +74,8 @@ def _serve(contestant: Any, folder: Path, answers: TextIO) -> None:
     for line in sys.stdin:
         first = int(json.loads(line)["first"])
         watch = Stopwatch()
-        scores = task.answer(data.inputs[first : first + settings.batch], watch)
+        batch = task.facts.get("batch", settings.batch)
+        scores = task.answer(data.inputs[first : first + batch], watch)
         reply = {"scores": scores.tolist(), "wall_ms": watch.wall, "cpu_ms": watch.cpu}
         _send(answers, reply | {"facts": task.facts, "peak_mb": peak_mb()})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..cases import Case
+from ..cases import AUTO, Case
 from ..contestant import Json
 
 
@@ -67,6 +67,8 @@ _NO_OWN_WEIGHTS = Unable("its layers take no encrypted weights")
 
 
 def _orion_v2(case: Case) -> Json | Unable:
+    if case.batch == AUTO:
+        return Unable("the batch is its user's choice: see 128")
     match case.task, case.variant:
         case (("T1" | "T2"), "square"):
             return _FIVE_LEVELS
@@ -89,19 +91,19 @@ def _orion_v2(case: Case) -> Json | Unable:
 
 
 def _orion(case: Case) -> Json | Unable:
-    if case.batch > 1:
+    if case.batch != 1:
         return Unable("no batches")
     return _orion_v2(case)
 
 
 def _cukks(case: Case) -> Json | Unable:
-    if case.task != "T1" or case.batch > 1 or case.variant == "relu":
+    if case.task != "T1" or case.batch != 1 or case.variant == "relu":
         return Unable("T1 alone, one window, square or SiLU")
     return {"degree": 4}
 
 
 def _tenseal(case: Case) -> Json | Unable:
-    if case.batch > 1:
+    if case.batch != 1:
         return Unable("no batches")
     match case.task, case.variant:
         case "T1", "square":

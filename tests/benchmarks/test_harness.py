@@ -52,6 +52,7 @@ def test_speedup_compares_message_by_message() -> None:
 
 def test_cases_by_name() -> None:
     assert parse("T1/square/128") == Case("T1", "square", 128)
+    assert parse("T1/square/auto").name == "T1/square/auto"
     assert parse("T3/silu").name == "T3/silu"
     assert parse("T1/square/128").name == "T1/square/128"
     assert [case.name for case in parse_all([])] == list(STANDARD)
