@@ -72,7 +72,7 @@ def parse(text: str) -> Case:
         choices = (f"{name}/{{{','.join(of)}}}" for name, of in VARIANTS.items())
         raise UsageError(
             f"there is no case {text!r}",
-            hint=f"one of {' '.join(choices)}, with /BATCH or /auto behind it for more in a message",
+            hint=f"one of {' '.join(choices)}, /BATCH or /auto behind it for more in a message",
         )
     return Case(task, variant, int(batch or "1"))
 

@@ -12,7 +12,7 @@ from eer.runtime.client import Client
 from eer.runtime.server import Server
 
 from .contestant import Json, OpenTask, Stopwatch, load
-from .data import Array
+from .data import Array, TaskData
 
 MODEL_FILE = "model.eer"
 
@@ -20,6 +20,12 @@ MODEL_FILE = "model.eer"
 def open_task(folder: Path) -> OpenTask:
     """Load both bundles, make keys, and give the server its half of them."""
     return _OpenTask(folder)
+
+
+def own_state(client: Client, data: TaskData) -> bytes | None:
+    """The weights that come encrypted, as the client sends them once; None where there are none."""
+    specs = client.model.state_inputs
+    return client.encrypt_state({s.name: data.weights[s.name] for s in specs}) if specs else None
 
 
 class _OpenTask:
@@ -33,10 +39,8 @@ class _OpenTask:
             keys = self._client.generate_keys()
         with watch.stage("load"):
             self._server = Server(server_model, keys.evaluation)
-        self._state = None
-        if client_model.state_inputs:
-            weights = {spec.name: data.weights[spec.name] for spec in client_model.state_inputs}
-            self._state = self._server.load_state(self._client.encrypt_state(weights))
+        state = own_state(self._client, data)
+        self._state = None if state is None else self._server.load_state(state)
         self._output = client_model.outputs[0].name
         params, count = client_model.params, len(client_model.rotations)
         digits = len(params.log_q)

@@ -15,31 +15,29 @@ from eer.runtime.client import Client
 from eer.runtime.pool import ServerPool
 
 from .contestant import Json
-from .data import Array
-from .ours_serve import MODEL_FILE
+from .data import TaskData
+from .ours_serve import MODEL_FILE, own_state
 
 ROUNDS = 3
 SECONDS = 2.0
 """Of one worker's time, for the messages of a round."""
 
 
-def measure(folder: Path, inputs: Array, workers: int) -> Json:
+def measure(folder: Path, data: TaskData, workers: int) -> Json:
     """The model in `folder` served by one worker and by `workers`, in turn.
 
-    {"pool": ...} with windows per second of each and `times`, the median ratio over the rounds;
-    nothing for a model that keeps state.
+    {"pool": ...} with windows per second of each and `times`, the median ratio over the rounds.
     """
     bundle = load_model(folder / MODEL_FILE)
-    if bundle.client.state_inputs:
-        return {}  # a pool would be sent the state with every message
     client = Client(bundle.client, range_check="off")
     keys = client.generate_keys().evaluation
-    batch = min(client.batch, len(inputs))
-    groups = np.split(inputs, range(batch, len(inputs), batch))[: 2 * workers]
+    state = own_state(client, data)
+    batch = min(client.batch, len(data.inputs))
+    groups = np.split(data.inputs, range(batch, len(data.inputs), batch))[: 2 * workers]
     messages = [client.encrypt(group) for group in groups]
     with (
-        ServerPool(bundle.server, keys, 1) as alone,
-        ServerPool(bundle.server, keys, workers) as together,
+        ServerPool(bundle.server, keys, 1, state=state) as alone,
+        ServerPool(bundle.server, keys, workers, state=state) as together,
     ):
         _answer(together, messages, workers)  # every worker has answered before it counts
         first = _answer(alone, messages, 1)

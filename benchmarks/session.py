@@ -203,7 +203,7 @@ def _ask(record: _Record, process: ContestantProcess, first: int) -> Timing | No
 
 def _pool(data: TaskData, record: _Record, workers: int) -> None:
     try:
-        record.facts |= pools.measure(record.folder, data.inputs, workers)
+        record.facts |= pools.measure(record.folder, data, workers)
     except EerError as error:  # the figures before stay
         record.facts["pool_failure"] = error.reason
 
