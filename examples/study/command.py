@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -21,6 +22,7 @@ from .windows import Windows
 QUICK_FOLDS, QUICK_WINDOWS = 2, 32
 
 Show = Callable[[str], None]
+Fold = TypeVar("Fold")
 
 
 def add_options(command: argparse.ArgumentParser, out: Path) -> None:
@@ -90,21 +92,42 @@ def all_folds(
     given: argparse.Namespace, windows: Windows, protocol: Protocol, progress: Progress
 ) -> tuple[FoldResult, ...]:
     """Every fold that is asked for; with `--resume`, those that are there are not run again."""
+    kept, mark = given.out / "folds", fingerprint(windows, protocol)
+    return each_fold(
+        given,
+        windows,
+        progress,
+        saved=lambda subject: saved_fold(kept, subject, mark),
+        run=lambda subject, show: run_fold(windows, subject, protocol, given.out, show),
+        save=lambda fold: save_fold(kept, fold, mark),
+    )
+
+
+def each_fold(
+    given: argparse.Namespace,
+    windows: Windows,
+    progress: Progress,
+    *,
+    saved: Callable[[str], Fold | None],
+    run: Callable[[str, Show], Fold],
+    save: Callable[[Fold], None],
+) -> tuple[Fold, ...]:
+    """The fold of every held-out subject that is asked for: `saved`, with `--resume`, or `run`
+    and then saved."""
     wanted = given.folds or (QUICK_FOLDS if given.quick else len(windows.subjects))
     subjects = windows.subjects[:wanted]
     line = progress.add_task("", total=len(subjects))
     results = []
-    kept, mark = given.out / "folds", fingerprint(windows, protocol)
     for number, subject in enumerate(subjects, start=1):
         where = f"{subject} ({number} of {len(subjects)})"
 
         def show(stage: str, where: str = where) -> None:
             progress.update(line, description=f"{where}: {stage}")
 
-        fold = saved_fold(kept, subject, mark) if given.resume else None
+        fold = saved(subject) if given.resume else None
         if fold is None:
-            fold = run_fold(windows, subject, protocol, given.out, show)
-            save_fold(kept, fold, mark)
+            fold = run(subject, show)
+            save(fold)
         results.append(fold)
         progress.advance(line)
         if not progress.console.is_terminal:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 
 from eer.runtime.errors import UsageError
 from examples.study.command import (
@@ -19,15 +20,18 @@ from examples.study.command import (
     progress_line,
     report,
 )
-from examples.study.folds import FoldResult, Protocol
+from examples.study.folds import Protocol
+from examples.study.personal.command import personal_folds, personal_report
+from examples.study.personal.folds import PersonalProtocol
+from examples.study.personal.report import markdown as personal_markdown
 from examples.study.readme import put_block
 from examples.study.report import SYNTHETIC, markdown
 from examples.study.windows import Windows
 
 from .archive import find_data
 from .dataset import load_windows
-from .recipes import recipe_for
-from .windows import TASKS
+from .recipes import PERSONAL_KINDS, recipe_for
+from .windows import TASKS, WINDOW
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = Path(__file__).with_name("README.md")
@@ -40,6 +44,14 @@ def parser() -> argparse.ArgumentParser:
         description="Leave-one-subject-out stress recognition on WESAD, under encryption.",
     )
     add = command.add_argument
+    add(
+        "what",
+        nargs="?",
+        choices=("general", *PERSONAL_KINDS),
+        default="general",
+        help="one model for everybody; or a head of each subject's own, learned encrypted from "
+        "labelled windows (personalise), or from a few of them and others (semi-supervised)",
+    )
     add("--classes", type=int, choices=sorted(TASKS), default=2, help="2: stress or not")
     add("--model", choices=("mlp", "cnn"), default="mlp", help="on features, or on raw windows")
     add(
@@ -62,6 +74,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace, console: Console) -> None:
     check_options(given)
     folder = None if given.synthetic else find_data(given.data, REPOSITORY)
+    if folder is None:
+        console.print(f"{SYNTHETIC}. WESAD was not used.", style="bold yellow")
+    command = " ".join(["python -m examples.wesad", *(sys.argv[1:])])
+    with progress_line(console) as progress:
+        line = progress.add_task("loading")
+        kind = "raw" if given.model == "cnn" else given.features
+        windows = load_windows(
+            folder, kind, given.seed, lambda what: progress.update(line, description=what)
+        )
+        work = _general if given.what == "general" else _personal
+        shown, text = work(given, windows, progress, command)
+    shown(console)
+    if given.readme:
+        partial = given.quick or given.folds or given.engine == "none"
+        if windows.synthetic or partial:
+            raise UsageError(
+                "the README's figures are of real data, of every subject, and encrypted",
+                hint="leave out --readme, or --synthetic, --quick, --folds and --engine none",
+            )
+        put_block(README, f"{given.what} {given.model} {kind} {given.classes}", text())
+
+
+Shown = tuple[Callable[[Console], None], Callable[[], str]]
+"""How a run is shown at its end, and its text for the README."""
+
+
+def _general(
+    given: argparse.Namespace, windows: Windows, progress: Progress, command: str
+) -> Shown:
     protocol = Protocol(
         task=TASKS[given.classes],
         recipe=recipe_for(given.model),
@@ -71,28 +112,29 @@ def _run(given: argparse.Namespace, console: Console) -> None:
         batch=given.batch,
         limit=QUICK_WINDOWS if given.quick else None,
     )
-    if folder is None:
-        console.print(f"{SYNTHETIC}. WESAD was not used.", style="bold yellow")
-    with progress_line(console) as progress:
-        line = progress.add_task("loading")
-        kind = "raw" if given.model == "cnn" else given.features
-        windows = load_windows(
-            folder, kind, given.seed, lambda what: progress.update(line, description=what)
-        )
-        folds = all_folds(given, windows, protocol, progress)
-    command = " ".join(["python -m examples.wesad", *(sys.argv[1:])])
-    report(console, given.out, windows, protocol, folds, command)
-    if given.readme:
-        _renew_readme(kind, windows, protocol, folds, command)
+    folds = all_folds(given, windows, protocol, progress)
+    return (
+        lambda console: report(console, given.out, windows, protocol, folds, command),
+        lambda: markdown(windows, protocol, folds, command),
+    )
 
 
-def _renew_readme(
-    kind: str, windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...], command: str
-) -> None:
-    if windows.synthetic or protocol.engine is None or len(folds) < len(windows.subjects):
-        raise UsageError(
-            "the README's figures are of real data, of every subject, and encrypted",
-            hint="leave out --readme, or --synthetic, --quick, --folds and --engine none",
-        )
-    name = f"general {protocol.recipe.model} {kind} {len(protocol.task.labels)}"
-    put_block(README, name, markdown(windows, protocol, folds, command))
+def _personal(
+    given: argparse.Namespace, windows: Windows, progress: Progress, command: str
+) -> Shown:
+    protocol = PersonalProtocol(
+        task=TASKS[given.classes],
+        recipe=recipe_for(given.model),
+        settings=PERSONAL_KINDS[given.what],
+        window=WINDOW,
+        normalisation=given.normalise,
+        seed=given.seed,
+        engine=None if given.engine == "none" else given.engine,
+        batch=given.batch,
+        timed_folds=1 if given.quick else 3,
+    )
+    folds = personal_folds(given, windows, protocol, progress)
+    return (
+        lambda console: personal_report(console, given.out, windows, protocol, folds, command),
+        lambda: personal_markdown(windows, protocol, folds, command),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from examples.study.personal.learning import Adaptation
 from examples.study.training import Recipe
 
 MLP = Recipe(hidden=(64,), dropout=(0.3, 0.3))
@@ -14,3 +15,8 @@ CNN = Recipe("cnn", hidden=(64,), dropout=(0.2, 0.5), epochs=20, batch=400, weig
 def recipe_for(model: str) -> Recipe:
     """The recipe of "mlp" or "cnn"."""
     return {"mlp": MLP, "cnn": CNN}[model]
+
+
+PERSONAL_KINDS = {"personalise": Adaptation(), "semi-supervised": Adaptation(few=3)}
+"""How a head is made personal: from the first fifth of each condition, all of it labelled or three
+windows of each condition."""

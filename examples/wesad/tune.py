@@ -35,15 +35,13 @@ DISTANCES = (1, 3, 5)
 
 CANDIDATES: Mapping[str, tuple[Recipe, ...]] = {
     "mlp": (
-        replace(MLP, hidden=()),
-        replace(MLP, hidden=(16,)),
-        replace(MLP, hidden=(32,)),
-        MLP,
-        replace(MLP, dropout=(0.1, 0.2)),
-        replace(MLP, dropout=(0.5, 0.3)),
-        replace(MLP, smoothing=0.1),
-        replace(MLP, weight_decay=0.2),
-        replace(MLP, hidden=(64, 32)),
+        replace(MLP, members=1, hidden=(32,)),
+        replace(MLP, members=1),
+        replace(MLP, members=1, dropout=(0.5, 0.3)),
+        replace(MLP, members=1, smoothing=0.1),
+        replace(MLP, members=1, weight_decay=0.2),
+        replace(MLP, members=4),
+        replace(MLP, members=4, dropout=(0.5, 0.3)),
     ),
     "cnn": (
         replace(CNN, hidden=(32,)),
@@ -119,13 +117,14 @@ def main() -> None:
         console.print(f"{recipe}: {found[-1].mean():.4f}", highlight=False)
     winners = np.argmax(found, axis=0)
     mark = "SYNTHETIC, " if windows.synthetic else ""
-    table = Table("hidden", "dropout", "decay", "smoothing", title=f"{mark}{windows.source}")
+    settings = ("hidden", "dropout", "weight_decay", "smoothing", "members")
+    table = Table(*settings, title=f"{mark}{windows.source}")
     table.add_column("inner accuracy", justify="right")
     table.add_column("folds won", justify="right")
     for number, (recipe, inner) in enumerate(zip(recipes, found, strict=True)):
-        settings = (recipe.hidden, recipe.dropout, recipe.weight_decay, recipe.smoothing)
         wins = int((winners == number).sum())
-        table.add_row(*map(str, settings), f"{inner.mean():.4f}", str(wins))
+        chosen = (str(getattr(recipe, setting)) for setting in settings)
+        table.add_row(*chosen, f"{inner.mean():.4f}", str(wins))
     console.print(table)
     nested = nested_accuracy(windows, task, recipes, winners.tolist())
     console.print(f"each fold trained with its own winner: {nested:.4f}", highlight=False)

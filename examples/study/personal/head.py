@@ -88,9 +88,9 @@ class SemiStep(HeadStep):
 
     The others take their targets from the general head, whose weights the step has in plaintext:
     its scores u, less their mean over the classes, are sharpened by a cubic to p, which stands for
-    a softmax less 1/k, and count by the confidence c * sum(p^2). Windows with labels have
-    `importance` and no `doubt`, the others the reverse. Products in a row: 1 for the scores, 2 for
-    the cubic, 1 for the confidence, 1 to weigh by it, 1 for the sum: 6.
+    a softmax less 1/k times the spread of targets, and count by the confidence c * sum(p^2).
+    Windows with labels have `importance` and no `doubt`, the others the reverse. Products in a row:
+    1 for the scores, 2 for the cubic, 1 for the confidence, 1 to weigh by it, 1 for the sum: 6.
     """
 
     cubic: Tensor

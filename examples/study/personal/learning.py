@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,10 +39,19 @@ class Adaptation:
     """Part of each condition, its first, that is learned from."""
     few: int | None = None
     """Windows of each condition that keep their labels; None: all of the share, and no others."""
-    trust: float = 1.0
+    trust: float = 3.0
     """Importance of all windows without labels together, against that of those with labels."""
+    alone: float = 0.5
+    """Size of a step from few labelled windows alone, to compare with: larger ones overfit."""
     temperature: float = 2.0
     """What scores are divided by before the softmax that the sharpening cubic stands for."""
+
+
+def supervised_only(settings: Adaptation) -> Adaptation:
+    """The same with the labelled windows alone."""
+    if settings.few is None:
+        return settings
+    return replace(settings, trust=0.0, rate=settings.alone)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +59,7 @@ class Start:
     """What the server has before the first step: modules in double precision."""
 
     scores: PersonalScores
-    """With the general head, its scores centred and divided by the spread."""
+    """With the general head, its scores centred."""
     step: HeadStep
 
     @property
@@ -72,22 +81,27 @@ def prepare(model: nn.Module, training: Signal, settings: Adaptation) -> Start:
     assert isinstance(last, nn.Linear)
     trunk = Trunk(layers[:-1], torch.zeros(last.in_features, dtype=torch.float64))
     with torch.no_grad():
-        values = trunk(torch.as_tensor(training, dtype=torch.float64))
+        given = torch.as_tensor(training, dtype=torch.float64)
+        last.weight.mul_(_evened_out(layers, trunk(given)))
+        values = trunk(given)
         trunk.mean.copy_(values.mean(dim=0))
         values = values - trunk.mean
         head = centred(last)
         head.bias.add_(head.weight @ trunk.mean)
-        for part in head.parameters():
-            part.div_(settings.spread)
         inverse, length = _whitening(values, settings.damping)
         rate = settings.rate / length
         scores = PersonalScores(trunk, head).eval()
         if settings.few is None:
             return Start(scores, HeadStep(rate * inverse, rate).eval())
-        cubic = _sharpening(head(values), settings.temperature / settings.spread)
+        # The cubic's argument and its powers stay below 1, whatever size scores have.
+        general = deepcopy(head)
+        for part in general.parameters():
+            part.div_(settings.spread)
+        temperature = settings.temperature / settings.spread
+        cubic = settings.spread * _sharpening(general(values), temperature)
         classes = last.out_features
-        confidence = classes / (classes - 1)
-        step = SemiStep(rate * inverse, rate, deepcopy(head), cubic, confidence)
+        confidence = classes / (classes - 1) / settings.spread**2
+        step = SemiStep(rate * inverse, rate, general, cubic, confidence)
     return Start(scores, step.eval())
 
 
@@ -107,7 +121,7 @@ def lesson(
     rows = np.concatenate([labelled, unlabelled])
     total = 1.0 if settings.few is None else 1.0 + settings.trust
     targets, importance, doubt = (np.zeros((settings.rows, n)) for n in (count, 1, 1))
-    targets[: len(labelled)] = np.eye(count)[classes[labelled]] - 1 / count
+    targets[: len(labelled)] = settings.spread * (np.eye(count)[classes[labelled]] - 1 / count)
     importance[: len(labelled)] = 1 / len(labelled) / total
     # Windows of no importance fill up: the first one again, for it lies in the calibrated range.
     filled = np.concatenate([rows, np.repeat(rows[:1], settings.rows - len(rows))])
@@ -140,6 +154,19 @@ def head_scores(head: tuple[Tensor, Tensor], values: Signal) -> Signal:
     """Scores [w, k] by a head, of the trunk's values [w, m]."""
     weight, bias = (part.numpy() for part in head)
     return np.asarray(values @ weight.T + bias)
+
+
+def _evened_out(layers: nn.Sequential, values: Tensor) -> Tensor:
+    """Give the trunk's values deviation 1 each, by the normalisation before the last square, and
+    return what they were divided by [m]: noise is absolute under encryption, so values of one size
+    lose least to it."""
+    norms = [part for part in layers.modules() if isinstance(part, nn.BatchNorm1d)]
+    if not norms:
+        return torch.ones(values.shape[1], dtype=values.dtype)
+    deviation = values.std(dim=0).clamp_min(1e-3)
+    for part in (norms[-1].weight, norms[-1].bias):
+        part.div_(deviation.sqrt())
+    return deviation
 
 
 def _whitening(values: Tensor, damping: float) -> tuple[Tensor, float]:

@@ -1,0 +1,303 @@
+"""One user's head, learned and asked under encryption: client and server in one process.
+
+The server has the trunk in plaintext and the head as ciphertexts. Between two steps the client
+makes fresh ciphertexts of the head, and before the first of the trunk's values: it sees its own
+windows' values, never the weights that made them. Labels and pseudo-labels reach nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eer.compiler import CompiledModel, Options, compile_model
+from eer.runtime.client import Client
+from eer.runtime.personal import PersonalModel
+from eer.runtime.personalise import personalise
+from eer.runtime.server import Server
+
+from ..encrypted import TOLERANCE
+from ..windows import Signal
+from .head import BIAS, STATE, WEIGHT
+from .learning import Arrays, Start, learn
+
+STRETCH = 1.5
+"""How much further than the training subjects' heads a user's may move from the general one."""
+
+LessonOf = Callable[[Signal], Arrays]
+"""From the trunk's values of a user's windows [w, m] to the inputs of a step."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Programs:
+    """What is compiled for one general model; nothing in it is of the user."""
+
+    trunk: CompiledModel
+    step: CompiledModel
+    scores: CompiledModel
+    """With the head encrypted; `batch` windows in one message."""
+    heads: Arrays
+    """Examples of heads [samples, ...] by name: the training subjects'."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """One step: seconds at the server and at the client, and bytes that travelled."""
+
+    server: float
+    client: float
+    up: int
+    down: int
+    error: float
+    """Largest difference of the head from the same step's in the clear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What learning under encryption took."""
+
+    trunk_seconds: float
+    """The trunk's values of all windows to learn from, encryption and decryption included."""
+    steps: tuple[StepCost, ...]
+    ring_dimension: int
+    levels: int
+    log_qp: float
+    key_bytes: int
+    """Evaluation keys of the three programs together, sent once."""
+
+    @property
+    def update_seconds(self) -> float:
+        """A whole update: the trunk and all steps."""
+        return self.trunk_seconds + sum(step.server + step.client for step in self.steps)
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self) | {"update_seconds": self.update_seconds}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """What came of it."""
+
+    heads: list[tuple[Tensor, Tensor]]
+    """The head before the first step and after each, as the client decrypted it."""
+    polynomial: Signal
+    """Scores [w, k] by the compiled programs in exact arithmetic, learning included."""
+    encrypted: Signal
+    """Scores [w, k] of encrypted windows by the encrypted head."""
+    costs: Costs
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Milliseconds for one window alone, medians: encryption, server, decryption."""
+
+    encrypt: float
+    run: float
+    decrypt: float
+
+    @property
+    def total(self) -> float:
+        return self.encrypt + self.run + self.decrypt
+
+
+def compile_programs(
+    start: Start,
+    windows: Signal,
+    lessons: Sequence[Arrays],
+    *,
+    steps: int,
+    labels: tuple[str, ...],
+    engine: str,
+    batch: int,
+) -> Programs:
+    """Compile trunk, step and scores.
+
+    `windows` [w, ...] are training windows, `lessons` what the training subjects would learn from:
+    where their heads go is where a user's are expected.
+    """
+    trunk = compile_model(
+        _single(start.scores.trunk),
+        {"window": windows},
+        options=Options(engine=engine, batch=batch, tolerance=TOLERANCE),
+    )
+    calibration = _step_calibration(start, lessons, steps)
+    step = compile_model(
+        _single(start.step),
+        calibration,
+        options=Options(engine=engine, state=STATE, effort="low"),
+    )
+    heads = {name: calibration[name] for name in (WEIGHT, BIAS)}
+    scores = compile_scores(start, windows, heads, labels=labels, engine=engine, batch=batch)
+    return Programs(trunk, step, scores, heads)
+
+
+def compile_scores(
+    start: Start,
+    windows: Signal,
+    heads: Arrays | None,
+    *,
+    labels: tuple[str, ...],
+    engine: str,
+    batch: int,
+) -> CompiledModel:
+    """Scores of windows: by an encrypted head, given examples of `heads`, or by the general one."""
+    calibration: dict[str, Signal] = {"window": windows}
+    if heads is not None:
+        turns = np.arange(len(windows))
+        calibration |= {name: array[turns % len(array)] for name, array in heads.items()}
+    options = Options(
+        engine=engine,
+        batch=batch,
+        labels=labels,
+        tolerance=TOLERANCE,
+        encrypt_weights=() if heads is None else (WEIGHT, BIAS),
+    )
+    return compile_model(_single(start.scores), calibration, options=options)
+
+
+def learn_encrypted(
+    programs: Programs,
+    start: Start,
+    learned_from: Signal,
+    lesson_of: LessonOf,
+    asked: Signal,
+    steps: int,
+    progress: Callable[[str], None] = lambda what: None,
+) -> Learned:
+    """Teach a head with `learned_from` [w, ...] and ask it about `asked` [w, ...]."""
+    progress("keys")
+    trunk, step, scores = (
+        Client(program.client) for program in (programs.trunk, programs.step, programs.scores)
+    )
+    keys = [client.generate_keys().evaluation for client in (trunk, step, scores)]
+    servers = [
+        Server(program.server, key)
+        for program, key in zip((programs.trunk, programs.step, programs.scores), keys, strict=True)
+    ]
+    progress("the trunk's values")
+    begun = perf_counter()
+    values = _answers(trunk, servers[0].run, learned_from)
+    trunk_seconds = perf_counter() - begun
+    inputs = lesson_of(values)
+    expected = learn(start, inputs, steps)
+    with TemporaryDirectory(prefix="eer-personal-") as folder:
+        personal = PersonalModel.create(
+            Path(folder) / "user",
+            step.initial_state(_named(start.state), (scores,)),
+            step=servers[1],
+            inference=servers[2],
+        )
+        reports = personalise(
+            step,
+            personal,
+            (inputs,),
+            steps,
+            others=(scores,),
+            expected=lambda number: _named(expected[number]),
+            progress=lambda report: progress(f"step {report.step} of {steps}"),
+        )
+        progress(f"asking about {len(asked)} encrypted windows")
+        encrypted = _answers(scores, personal.run, asked)
+    params = programs.step.client.params
+    costs = Costs(
+        trunk_seconds=trunk_seconds,
+        steps=tuple(
+            StepCost(r.server_seconds, r.client_seconds, r.bytes_up, r.bytes_down, r.error or 0.0)
+            for r in reports
+        ),
+        ring_dimension=params.ring_dimension,
+        levels=params.max_level,
+        log_qp=params.log_qp,
+        key_bytes=sum(map(len, keys)),
+    )
+    heads = [start.state]
+    heads += [(torch.as_tensor(r.state[WEIGHT]), torch.as_tensor(r.state[BIAS])) for r in reports]
+    polynomial = _exact(programs, start, lesson_of, learned_from, asked, steps)
+    return Learned(heads, polynomial, encrypted, costs)
+
+
+def paces(
+    general: CompiledModel, personal: CompiledModel, head: tuple[Tensor, Tensor], windows: Signal
+) -> tuple[Pace, Pace]:
+    """How fast the general and the personal model answer one window alone, taken in turns."""
+    clients = [Client(model.client) for model in (general, personal)]
+    servers = [
+        Server(model.server, client.generate_keys().evaluation)
+        for model, client in zip((general, personal), clients, strict=True)
+    ]
+    state = servers[1].load_state(clients[1].encrypt_state(_named(head)))
+    times: tuple[list[tuple[float, ...]], ...] = ([], [])
+    # The first window only warms up: the server encodes the weights when they are first used.
+    for window in (windows[0], *windows):
+        for number, (client, server) in enumerate(zip(clients, servers, strict=True)):
+            at = [perf_counter()]
+            question = client.encrypt({"window": window[np.newaxis]})
+            at.append(perf_counter())
+            answer = server.run(question, state=state) if number else server.run(question)
+            at.append(perf_counter())
+            client.decrypt(answer)
+            at.append(perf_counter())
+            times[number].append(tuple(np.diff(at)))
+    found = [
+        Pace(*(1e3 * median(stage) for stage in zip(*taken[1:], strict=True))) for taken in times
+    ]
+    return found[0], found[1]
+
+
+def _step_calibration(start: Start, lessons: Sequence[Arrays], steps: int) -> dict[str, Signal]:
+    """Samples of all inputs of a step: every lesson with every head on the way, and beyond."""
+    rng = np.random.default_rng(0)
+    samples: list[dict[str, Signal]] = []
+    for inputs in lessons:
+        heads = learn(start, inputs, steps)
+        first, last = heads[0], heads[-1]
+        weight, bias = (a + STRETCH * (b - a) for a, b in zip(first, last, strict=True))
+        heads.append((weight, bias))
+        for head in heads:
+            # In any order: which row a window takes is the user's accident.
+            order = rng.permutation(len(inputs["targets"]))
+            samples.append(_named(head) | {name: a[order] for name, a in inputs.items()})
+    return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _exact(
+    programs: Programs,
+    start: Start,
+    lesson_of: LessonOf,
+    learned_from: Signal,
+    asked: Signal,
+    steps: int,
+) -> Signal:
+    """The same on the compiled graphs, without encryption: scores [w, k]."""
+    values = next(iter(programs.trunk.plaintext({"window": learned_from}).values()))
+    inputs, state = lesson_of(values), _named(start.state)
+    for _ in range(steps):
+        found = programs.step.plaintext(state | {n: a[np.newaxis] for n, a in inputs.items()})
+        state = {name: found[output][0] for output, name in STATE.items()}
+    scores = programs.scores.plaintext({"window": asked} | state)
+    return next(iter(scores.values()))
+
+
+def _answers(client: Client, run: Callable[[bytes], bytes], windows: Signal) -> Signal:
+    """The only output's values [w, ...] of all windows, encrypted on the way."""
+    name = client.model.outputs[0].name
+    answers = [client.decrypt(run(m)) for m in client.encrypt_all({"window": windows})]
+    return np.concatenate([np.asarray(answer.outputs[name]) for answer in answers])
+
+
+def _named(head: tuple[Tensor, Tensor]) -> dict[str, Signal]:
+    return {WEIGHT: np.asarray(head[0].numpy()), BIAS: np.asarray(head[1].numpy())}
+
+
+def _single(module: nn.Module) -> nn.Module:
+    """A copy in single precision, as files of networks have it."""
+    return deepcopy(module).float().eval()

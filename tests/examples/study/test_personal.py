@@ -1,0 +1,248 @@
+"""Personal heads: what is learned from, the steps against autograd, and what is kept of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from eer.runtime.errors import DataError
+from examples.study.personal.encrypted import Costs, Pace, StepCost
+from examples.study.personal.folds import Encrypted, PersonalFold
+from examples.study.personal.head import HeadStep, SemiStep, centred
+from examples.study.personal.learning import (
+    Adaptation,
+    head_scores,
+    learn,
+    lesson,
+    prepare,
+    supervised_only,
+    trunk_values,
+)
+from examples.study.personal.report import by_subject, p_value
+from examples.study.personal.saved import save_personal_fold, saved_personal_fold
+from examples.study.personal.split import split
+from examples.study.training import Recipe, scores, train
+from examples.study.windows import Codes, Signal, Windows
+
+N, M, K = 6, 5, 3
+
+
+def session(lengths: dict[int, int], rng: np.random.Generator) -> tuple[Windows, Codes]:
+    """Windows of 60 s every 10 s, one condition after the other; condition 4 has no class."""
+    label = np.concatenate([np.full(n, condition) for condition, n in lengths.items()])
+    start = np.concatenate(
+        [10 * np.arange(n) + 10_000 * condition for condition, n in lengths.items()]
+    )
+    order = rng.permutation(len(label))
+    label, start = label[order], start[order]
+    values = rng.normal(size=(len(label), 2))
+    subject = np.full(len(label), "S2")
+    windows = Windows(("a", "b"), values, label, subject, start, "made up")
+    return windows, np.where(label == 4, -1, label - 1)
+
+
+class TestSplit:
+    @given(
+        lengths=st.lists(st.integers(20, 60), min_size=2, max_size=3),
+        share=st.floats(0.1, 0.4),
+        few=st.none() | st.integers(1, 5),
+    )
+    def test_later_windows_overlap_none_that_is_learned_from(
+        self, lengths: list[int], share: float, few: int | None
+    ) -> None:
+        made = dict(enumerate(lengths, start=1)) | {4: 7}
+        windows, classes = session(made, np.random.default_rng(0))
+        found = split(windows, classes, 60, share=share, few=few)
+        learned = found.labelled | found.unlabelled
+        assert not (learned & found.later).any()
+        assert not (found.labelled & found.unlabelled).any()
+        assert (classes[found.labelled] >= 0).all()
+        assert (classes[found.later] >= 0).all()
+        first = windows.start[learned & (classes >= 0)]
+        apart = np.abs(windows.start[found.later][:, None] - first)
+        assert apart.min() >= 60
+        for condition, count in enumerate(lengths, start=1):
+            own = windows.label == condition
+            assert (learned & own).sum() == int(np.ceil(share * count))
+            # The first ones, in time.
+            assert windows.start[learned & own].max() < windows.start[own & ~learned].min()
+            if few is not None:
+                assert (found.labelled & own).sum() == min(few, int(np.ceil(share * count)))
+        assert (found.unlabelled & (classes < 0)).any() == (few is not None)
+
+    def test_a_recording_too_short_is_an_error(self) -> None:
+        windows, classes = session({1: 6, 2: 6}, np.random.default_rng(0))
+        with pytest.raises(DataError, match="no window is left"):
+            split(windows, classes, 60)
+
+
+def arrays(seed: int) -> dict[str, Tensor]:
+    torch.manual_seed(seed)
+    given = {"weight": (K, M), "bias": (K,), "values": (N, M), "targets": (N, K)}
+    found = {name: torch.randn(shape, dtype=torch.float64) for name, shape in given.items()}
+    found["importance"] = torch.rand((N, 1), dtype=torch.float64)
+    found["doubt"] = torch.rand((N, 1), dtype=torch.float64)
+    found["root"] = torch.randn((M, M), dtype=torch.float64)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_step_is_preconditioned_descent_by_autograd(seed: int) -> None:
+    a = arrays(seed)
+    weight, bias = a["weight"].requires_grad_(), a["bias"].requires_grad_()
+    found = a["values"] @ weight.T + bias
+    loss = 0.5 * (a["importance"] * (found - a["targets"]) ** 2).sum()
+    slope = torch.autograd.grad(loss, (weight, bias))
+    precondition = 0.1 * a["root"] @ a["root"].T
+    step = HeadStep(precondition, 0.3)
+    with torch.no_grad():
+        moved = step(weight, bias, a["values"], a["targets"], a["importance"])
+        torch.testing.assert_close(moved[0], weight - slope[0] @ precondition)
+        torch.testing.assert_close(moved[1], bias - 0.3 * slope[1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_semi_supervised_step_is_one_on_both_kinds_of_targets(seed: int) -> None:
+    """With pseudo-targets and confidences computed apart, it is the supervised step's sum."""
+    a = arrays(seed)
+    general = nn.Linear(M, K).double()
+    cubic = torch.tensor([0.5, 0.1, -0.02], dtype=torch.float64)
+    semi = SemiStep(0.1 * a["root"] @ a["root"].T, 0.3, general, cubic, 1.5)
+    with torch.no_grad():
+        u = general(a["values"])
+        believed = 0.5 * u + 0.1 * u**2 - 0.02 * u**3
+        trusted = a["doubt"] * 1.5 * (believed**2).sum(1, keepdim=True)
+        twice = {
+            "values": torch.cat([a["values"]] * 2),
+            "targets": torch.cat([a["targets"], believed]),
+            "importance": torch.cat([a["importance"], trusted]),
+        }
+        wanted = HeadStep(semi.precondition, 0.3)(a["weight"], a["bias"], *twice.values())
+        found = semi(*(a[n] for n in list(a)[:-1]))
+    torch.testing.assert_close(found, wanted)
+
+
+def test_centred_scores_name_the_same_classes() -> None:
+    torch.manual_seed(0)
+    head, values = nn.Linear(M, K), torch.randn(20, M)
+    with torch.no_grad():
+        found, wanted = centred(head)(values), head(values)
+    torch.testing.assert_close(found, wanted - wanted.mean(1, keepdim=True))
+
+
+def people(shift: float) -> tuple[Signal, Codes]:
+    """600 windows whose class is the sign of a sum; for one user it is shifted."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(600, 4))
+    return values, (values.sum(axis=1) > shift).astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    values, classes = people(0.0)
+    return train(Recipe(hidden=(12,), epochs=15, batch=100), values, classes, 2, seed=0)
+
+
+def test_the_start_is_the_general_model(model: nn.Module) -> None:
+    values, _ = people(0.0)
+    start = prepare(model, values, Adaptation())
+    found = head_scores(start.state, trunk_values(start, values))
+    difference = np.diff(scores(model, values), axis=1)
+    np.testing.assert_allclose(np.diff(found, axis=1), difference, rtol=1e-4, atol=1e-4)
+    trunk = trunk_values(start, values)
+    assert np.abs(trunk.mean(axis=0)).max() < 1e-9
+    np.testing.assert_allclose(trunk.std(axis=0, ddof=1), 1.0)
+
+
+@pytest.mark.parametrize("few", [None, 12])
+def test_a_user_who_differs_is_learned(model: nn.Module, few: int | None) -> None:
+    settings = Adaptation(few=few, rows=120)
+    start = prepare(model, people(0.0)[0], settings)
+    values, classes = people(1.0)
+    label, start_of = classes + 1, 60 * np.arange(600)
+    subject = np.full(600, "S2")
+    windows = Windows(tuple("abcd"), values, label, subject, start_of, "made up")
+    chosen = split(windows, classes, 60, few=few)
+    trunk = trunk_values(start, values)
+    inputs = lesson(trunk, classes, chosen, 2, settings)
+    assert {array.shape[0] for array in inputs.values()} == {settings.rows}
+    weighed = inputs["importance"].sum() + inputs.get("doubt", np.zeros(1)).sum()
+    assert weighed == pytest.approx(1.0)
+    heads = learn(start, inputs, settings.steps)
+    right = [
+        (head_scores(head, trunk[chosen.later]).argmax(1) == classes[chosen.later]).mean()
+        for head in (heads[0], heads[-1])
+    ]
+    assert right[1] > right[0] + 0.02
+
+
+def test_without_trust_windows_without_labels_count_for_nothing(model: nn.Module) -> None:
+    settings = supervised_only(Adaptation(few=5))
+    values, classes = people(1.0)
+    start = prepare(model, people(0.0)[0], settings)
+    rng = np.random.default_rng(0)
+    windows, classes = session({1: 60, 2: 60}, rng)
+    windows = windows.with_values(np.tile(windows.values, 2)[:, :2])
+    chosen = split(windows, classes, 60, few=5)
+    trunk = trunk_values(start, values[: len(classes)])
+    changed = np.where(chosen.unlabelled[:, None], 3 * trunk, trunk)
+    one, other = (
+        learn(start, lesson(t, classes, chosen, 2, settings), 2)[-1] for t in (trunk, changed)
+    )
+    torch.testing.assert_close(one, other)
+    assert supervised_only(Adaptation()) == Adaptation()
+
+
+def a_fold(encrypted: bool) -> PersonalFold:
+    answers = None
+    if encrypted:
+        cost = StepCost(1.0, 0.5, 10, 20, 1e-4)
+        answers = Encrypted(
+            np.array([0, 1]),
+            np.array([0, 0]),
+            np.array([0.5, 1.0]),
+            Costs(2.0, (cost, cost), 8192, 3, 214.0, 1000),
+            Pace(1.0, 2.0, 3.0),
+            None,
+        )
+    wanted, general, supervised, plaintext = map(np.array, ([0, 1], [1, 1], [1, 0], [0, 1]))
+    curve = np.array([0.5, 1.0])
+    return PersonalFold("S2", wanted, general, supervised, plaintext, curve, 2, 3, answers)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_fold_is_kept_as_it_is(tmp_path: Path, encrypted: bool) -> None:
+    fold = a_fold(encrypted)
+    save_personal_fold(tmp_path, fold, "mark")
+    assert saved_personal_fold(tmp_path, "S2", "another") is None
+    assert saved_personal_fold(tmp_path, "S3", "mark") is None
+    found = saved_personal_fold(tmp_path, "S2", "mark")
+    assert found is not None
+    for name in ("wanted", "general", "supervised", "plaintext", "curve"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(fold, name))
+    assert (found.labelled, found.unlabelled) == (2, 3)
+    if fold.answers is None:
+        assert found.answers is None
+    else:
+        assert found.answers is not None
+        assert found.answers.costs == fold.answers.costs
+        assert found.answers.costs.update_seconds == 5.0
+        assert (found.answers.general_pace, found.answers.personal_pace) == (Pace(1, 2, 3), None)
+        np.testing.assert_array_equal(found.answers.encrypted, fold.answers.encrypted)
+    (tmp_path / "S2.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match="cannot be read"):
+        saved_personal_fold(tmp_path, "S2", "mark")
+
+
+def test_ways_are_compared_subject_by_subject() -> None:
+    fold = a_fold(encrypted=True)
+    assert by_subject((fold,), "general") == [0.5]
+    assert by_subject((fold,), "plaintext") == [1.0]
+    assert p_value((fold,) * 15, "plaintext", "general") < 1e-3
+    assert p_value((fold,) * 15, "plaintext", "polynomial") == 1.0
