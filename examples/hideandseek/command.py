@@ -10,22 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from eer.runtime.errors import UsageError
-from examples.study.command import (
-    QUICK_WINDOWS,
-    add_options,
-    all_folds,
-    check_options,
-    exit_code,
-    progress_line,
-    report,
-)
-from examples.study.folds import FoldResult, Protocol
+from examples.study.command import add_options, check_options, exit_code, progress_line
 from examples.study.readme import put_block
-from examples.study.report import SYNTHETIC, markdown
-from examples.study.windows import Windows
+from examples.study.report import SYNTHETIC
+from examples.study.runs import general, personal
 
 from .dataset import find_data, load_observations
-from .recipes import MLP
+from .features import WINDOW
+from .recipes import MLP, PERSONAL_KINDS
 from .synthetic import WORKERS
 from .tables import save_table
 from .targets import TARGETS
@@ -43,6 +35,14 @@ def parser() -> argparse.ArgumentParser:
         description="Leave-one-worker-out recognition of emotional workload, under encryption.",
     )
     add = command.add_argument
+    add(
+        "what",
+        nargs="?",
+        choices=("general", *PERSONAL_KINDS),
+        default="general",
+        help="one model for everybody; or a head of each worker's own, learned encrypted from "
+        "labelled windows (personalise), or from a few of them and others (semi-supervised)",
+    )
     add("--target", choices=tuple(TARGETS), default="given2", help="what is recognised")
     add("--data", type=Path, help="the release's folder, or a table of features (.csv, .npz)")
     add("--skip-incomplete", action="store_true", help="leave out calls that lack a sensor")
@@ -60,15 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace, console: Console) -> None:
     check_options(given)
     source = None if given.synthetic else find_data(given.data, REPOSITORY)
-    protocol = Protocol(
-        task=TARGETS[given.target],
-        recipe=MLP,
-        normalisation=given.normalise,
-        seed=given.seed,
-        engine=None if given.engine == "none" else given.engine,
-        batch=given.batch,
-        limit=QUICK_WINDOWS if given.quick else None,
-    )
+    command = " ".join(["python -m examples.hideandseek", *sys.argv[1:]])
     if source is None:
         console.print(f"{SYNTHETIC}. The study's recordings were not used.", style="bold yellow")
     with progress_line(console) as progress:
@@ -86,20 +78,18 @@ def _run(given: argparse.Namespace, console: Console) -> None:
         if given.save_table:
             save_table(observations, given.save_table)
         windows = observations.windows(given.target)
-        folds = all_folds(given, windows, protocol, progress)
-    command = " ".join(["python -m examples.hideandseek", *sys.argv[1:]])
-    report(console, given.out, windows, protocol, folds, command)
+        task = TARGETS[given.target]
+        if given.what == "general":
+            run = general(given, windows, task, MLP, progress, command)
+        else:
+            settings = PERSONAL_KINDS[given.what]
+            run = personal(given, windows, task, MLP, settings, WINDOW, progress, command)
+    run.show(console)
     if given.readme:
-        _renew_readme(given.target, windows, protocol, folds, command)
-
-
-def _renew_readme(
-    target: str, windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...], command: str
-) -> None:
-    if protocol.engine is None or len(folds) < len(WORKERS):
-        raise UsageError(
-            "the README's figures are of every worker, and encrypted",
-            hint="leave out --readme, or --quick, --folds and --engine none",
-        )
-    kind = "synthetic" if windows.synthetic else "study"
-    put_block(README, f"general {target} {kind}", markdown(windows, protocol, folds, command))
+        if given.quick or given.engine == "none":
+            raise UsageError(
+                "the README's figures are of whole calls, and encrypted",
+                hint="leave out --readme, or --quick and --engine none",
+            )
+        kind = "synthetic" if windows.synthetic else "study"
+        put_block(README, f"{given.what} {given.target} {kind}", run.text())

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
 from eer.runtime.errors import UsageError
-from examples.study.command import (
-    QUICK_WINDOWS,
-    add_options,
-    all_folds,
-    check_options,
-    exit_code,
-    progress_line,
-    report,
-)
-from examples.study.folds import Protocol
-from examples.study.personal.command import personal_folds, personal_report
-from examples.study.personal.folds import PersonalProtocol
-from examples.study.personal.report import markdown as personal_markdown
+from examples.study.command import add_options, check_options, exit_code, progress_line
 from examples.study.readme import put_block
-from examples.study.report import SYNTHETIC, markdown
-from examples.study.windows import Windows
+from examples.study.report import SYNTHETIC
+from examples.study.runs import general, personal
 
 from .archive import find_data
 from .dataset import load_windows
@@ -83,9 +70,13 @@ def _run(given: argparse.Namespace, console: Console) -> None:
         windows = load_windows(
             folder, kind, given.seed, lambda what: progress.update(line, description=what)
         )
-        work = _general if given.what == "general" else _personal
-        shown, text = work(given, windows, progress, command)
-    shown(console)
+        task, recipe = TASKS[given.classes], recipe_for(given.model)
+        if given.what == "general":
+            run = general(given, windows, task, recipe, progress, command)
+        else:
+            settings = PERSONAL_KINDS[given.what]
+            run = personal(given, windows, task, recipe, settings, WINDOW, progress, command)
+    run.show(console)
     if given.readme:
         partial = given.quick or given.folds or given.engine == "none"
         if windows.synthetic or partial:
@@ -93,48 +84,4 @@ def _run(given: argparse.Namespace, console: Console) -> None:
                 "the README's figures are of real data, of every subject, and encrypted",
                 hint="leave out --readme, or --synthetic, --quick, --folds and --engine none",
             )
-        put_block(README, f"{given.what} {given.model} {kind} {given.classes}", text())
-
-
-Shown = tuple[Callable[[Console], None], Callable[[], str]]
-"""How a run is shown at its end, and its text for the README."""
-
-
-def _general(
-    given: argparse.Namespace, windows: Windows, progress: Progress, command: str
-) -> Shown:
-    protocol = Protocol(
-        task=TASKS[given.classes],
-        recipe=recipe_for(given.model),
-        normalisation=given.normalise,
-        seed=given.seed,
-        engine=None if given.engine == "none" else given.engine,
-        batch=given.batch,
-        limit=QUICK_WINDOWS if given.quick else None,
-    )
-    folds = all_folds(given, windows, protocol, progress)
-    return (
-        lambda console: report(console, given.out, windows, protocol, folds, command),
-        lambda: markdown(windows, protocol, folds, command),
-    )
-
-
-def _personal(
-    given: argparse.Namespace, windows: Windows, progress: Progress, command: str
-) -> Shown:
-    protocol = PersonalProtocol(
-        task=TASKS[given.classes],
-        recipe=recipe_for(given.model),
-        settings=PERSONAL_KINDS[given.what],
-        window=WINDOW,
-        normalisation=given.normalise,
-        seed=given.seed,
-        engine=None if given.engine == "none" else given.engine,
-        batch=given.batch,
-        timed_folds=1 if given.quick else 3,
-    )
-    folds = personal_folds(given, windows, protocol, progress)
-    return (
-        lambda console: personal_report(console, given.out, windows, protocol, folds, command),
-        lambda: personal_markdown(windows, protocol, folds, command),
-    )
+        put_block(README, f"{given.what} {given.model} {kind} {given.classes}", run.text())

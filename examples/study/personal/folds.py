@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics import accuracy
-from ..normalise import prepared
+from ..normalise import prepared, with_bounds
 from ..training import Recipe, train
 from ..windows import Codes, Signal, Task, Windows, held_out
 from .encrypted import (
@@ -127,7 +127,7 @@ def run_personal_fold(
             start,
             protocol,
             protocol.engine,
-            ready.values[training],
+            with_bounds(ready.values[training]),
             lessons,
             (values, chosen, wanted),
             lesson_of,
@@ -152,7 +152,8 @@ def _lessons(
 ) -> tuple[Split, Callable[[Signal], Arrays]]:
     """A subject's split, and what the step is given once the trunk's values are there."""
     used = settings or protocol.settings
-    chosen = split(own, classes, protocol.window, share=used.share, few=used.few)
+    parts = protocol.task.parts(own)
+    chosen = split(own, classes, protocol.window, share=used.share, few=used.few, parts=parts)
     count = len(protocol.task.labels)
     return chosen, partial(_lesson, classes=classes, chosen=chosen, count=count, settings=used)
 

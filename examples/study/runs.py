@@ -1,0 +1,89 @@
+"""The two kinds of run: one model for everybody, or a head of each subject's own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import Progress
+
+from .command import QUICK_WINDOWS, all_folds, report
+from .folds import Protocol
+from .personal.command import personal_folds, personal_report
+from .personal.folds import PersonalProtocol
+from .personal.learning import Adaptation
+from .personal.report import markdown as personal_markdown
+from .report import markdown
+from .training import Recipe
+from .windows import Task, Windows
+
+QUICK_TIMED = 1
+"""Folds that are timed in a quick run of personal heads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run: how it is shown, and its text for the README."""
+
+    show: Callable[[Console], None]
+    text: Callable[[], str]
+
+
+def general(
+    given: argparse.Namespace,
+    windows: Windows,
+    task: Task,
+    recipe: Recipe,
+    progress: Progress,
+    command: str,
+) -> Run:
+    """One model for everybody, every fold that is asked for."""
+    protocol = Protocol(
+        task=task,
+        recipe=recipe,
+        normalisation=given.normalise,
+        seed=given.seed,
+        engine=_engine(given),
+        batch=given.batch,
+        limit=QUICK_WINDOWS if given.quick else None,
+    )
+    folds = all_folds(given, windows, protocol, progress)
+    return Run(
+        lambda console: report(console, given.out, windows, protocol, folds, command),
+        lambda: markdown(windows, protocol, folds, command),
+    )
+
+
+def personal(
+    given: argparse.Namespace,
+    windows: Windows,
+    task: Task,
+    recipe: Recipe,
+    settings: Adaptation,
+    window: float,
+    progress: Progress,
+    command: str,
+) -> Run:
+    """A head of each held-out subject's own; `window` is how long a window is, in seconds."""
+    protocol = PersonalProtocol(
+        task=task,
+        recipe=recipe,
+        settings=settings,
+        window=window,
+        normalisation=given.normalise,
+        seed=given.seed,
+        engine=_engine(given),
+        batch=given.batch,
+        timed_folds=QUICK_TIMED if given.quick else 3,
+    )
+    folds = personal_folds(given, windows, protocol, progress)
+    return Run(
+        lambda console: personal_report(console, given.out, windows, protocol, folds, command),
+        lambda: personal_markdown(windows, protocol, folds, command),
+    )
+
+
+def _engine(given: argparse.Namespace) -> str | None:
+    return None if given.engine == "none" else str(given.engine)
