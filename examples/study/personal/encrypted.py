@@ -1,8 +1,9 @@
 """One user's head, learned and asked under encryption: client and server in one process.
 
 The server has the trunk in plaintext and the head as ciphertexts. Between two steps the client
-makes fresh ciphertexts of the head, and before the first of the trunk's values: it sees its own
-windows' values, never the weights that made them. Labels and pseudo-labels reach nobody.
+makes fresh ciphertexts of the head, and before the first of what the trunk makes of the windows to
+learn from: it sees values of its own windows, not the weights that made them. Labels leave it as
+ciphertexts only, and pseudo-labels are never decrypted.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ LessonOf = Callable[[Signal], Arrays]
 class Programs:
     """What is compiled for one general model; nothing in it is of the user."""
 
-    trunk: CompiledModel
+    values: CompiledModel
     step: CompiledModel
     scores: CompiledModel
     """With the head encrypted; `batch` windows in one message."""
@@ -65,7 +66,7 @@ class StepCost:
 class Costs:
     """What learning under encryption took."""
 
-    trunk_seconds: float
+    values_seconds: float
     """The trunk's values of all windows to learn from, encryption and decryption included."""
     steps: tuple[StepCost, ...]
     ring_dimension: int
@@ -76,8 +77,8 @@ class Costs:
 
     @property
     def update_seconds(self) -> float:
-        """A whole update: the trunk and all steps."""
-        return self.trunk_seconds + sum(step.server + step.client for step in self.steps)
+        """A whole update: the values and all steps."""
+        return self.values_seconds + sum(step.server + step.client for step in self.steps)
 
     def to_json(self) -> dict[str, object]:
         return asdict(self) | {"update_seconds": self.update_seconds}
@@ -119,13 +120,13 @@ def compile_programs(
     engine: str,
     batch: int,
 ) -> Programs:
-    """Compile trunk, step and scores.
+    """Compile values, step and scores.
 
     `windows` [w, ...] are training windows, `lessons` what the training subjects would learn from:
     where their heads go is where a user's are expected.
     """
-    trunk = compile_model(
-        _single(start.scores.trunk),
+    values = compile_model(
+        _single(start.values),
         {"window": windows},
         options=Options(engine=engine, batch=batch, tolerance=TOLERANCE),
     )
@@ -137,7 +138,7 @@ def compile_programs(
     )
     heads = {name: calibration[name] for name in (WEIGHT, BIAS)}
     scores = compile_scores(start, windows, heads, labels=labels, engine=engine, batch=batch)
-    return Programs(trunk, step, scores, heads)
+    return Programs(values, step, scores, heads)
 
 
 def compile_scores(
@@ -175,18 +176,14 @@ def learn_encrypted(
 ) -> Learned:
     """Teach a head with `learned_from` [w, ...] and ask it about `asked` [w, ...]."""
     progress("keys")
-    trunk, step, scores = (
-        Client(program.client) for program in (programs.trunk, programs.step, programs.scores)
-    )
-    keys = [client.generate_keys().evaluation for client in (trunk, step, scores)]
-    servers = [
-        Server(program.server, key)
-        for program, key in zip((programs.trunk, programs.step, programs.scores), keys, strict=True)
-    ]
+    three = (programs.values, programs.step, programs.scores)
+    first, step, scores = (Client(program.client) for program in three)
+    keys = [client.generate_keys().evaluation for client in (first, step, scores)]
+    servers = [Server(program.server, key) for program, key in zip(three, keys, strict=True)]
     progress("the trunk's values")
     begun = perf_counter()
-    values = _answers(trunk, servers[0].run, learned_from)
-    trunk_seconds = perf_counter() - begun
+    values = _answers(first, servers[0].run, learned_from)
+    values_seconds = perf_counter() - begun
     inputs = lesson_of(values)
     expected = learn(start, inputs, steps)
     with TemporaryDirectory(prefix="eer-personal-") as folder:
@@ -209,7 +206,7 @@ def learn_encrypted(
         encrypted = _answers(scores, personal.run, asked)
     params = programs.step.client.params
     costs = Costs(
-        trunk_seconds=trunk_seconds,
+        values_seconds=values_seconds,
         steps=tuple(
             StepCost(r.server_seconds, r.client_seconds, r.bytes_up, r.bytes_down, r.error or 0.0)
             for r in reports
@@ -278,7 +275,7 @@ def _exact(
     steps: int,
 ) -> Signal:
     """The same on the compiled graphs, without encryption: scores [w, k]."""
-    values = next(iter(programs.trunk.plaintext({"window": learned_from}).values()))
+    values = next(iter(programs.values.plaintext({"window": learned_from}).values()))
     inputs, state = lesson_of(values), _named(start.state)
     for _ in range(steps):
         found = programs.step.plaintext(state | {n: a[np.newaxis] for n, a in inputs.items()})

@@ -29,6 +29,7 @@ from .learning import (
     head_scores,
     learn,
     lesson,
+    lesson_values,
     prepare,
     supervised_only,
     trunk_values,
@@ -106,13 +107,13 @@ def run_personal_fold(
     start = prepare(model, ready.values[training], settings)
     chosen, lesson_of = _lessons(ready.select(own), classes[own], protocol)
     values = ready.select(own).values
-    heads = learn(start, lesson_of(trunk_values(start, values)), settings.steps)
+    heads = learn(start, lesson_of(lesson_values(start, values)), settings.steps)
     later, wanted = values[chosen.later], classes[own][chosen.later]
     found = [head_scores(head, trunk_values(start, later)).argmax(axis=1) for head in heads]
     alone = supervised_only(settings)
     _, alone_of = _lessons(ready.select(own), classes[own], protocol, alone)
     least = prepare(model, ready.values[training], alone)
-    head = learn(least, alone_of(trunk_values(least, values)), alone.steps)[-1]
+    head = learn(least, alone_of(lesson_values(least, values)), alone.steps)[-1]
     supervised = head_scores(head, trunk_values(least, later)).argmax(axis=1)
     answers = None
     if protocol.engine is not None:
@@ -121,7 +122,7 @@ def run_personal_fold(
             mask = windows.subject == other
             if other != subject:
                 _, theirs = _lessons(ready.select(mask), classes[mask], protocol)
-                lessons.append(theirs(trunk_values(start, ready.values[mask])))
+                lessons.append(theirs(lesson_values(start, ready.values[mask])))
         timed = windows.subjects.index(subject) < protocol.timed_folds
         answers = _encrypted(
             start,
@@ -178,7 +179,7 @@ def _encrypted(
     labels, steps = protocol.task.labels, protocol.settings.steps
     values, chosen, wanted = user
     later = values[chosen.later]
-    progress("compiling trunk, step and scores")
+    progress("compiling values, step and scores")
     programs = compile_programs(
         start, training, lessons, steps=steps, labels=labels, engine=engine, batch=protocol.batch
     )

@@ -1,17 +1,17 @@
 """The modules of a personal head, as they are exported and compiled.
 
 A general network is cut before its last layer: what lies before is the trunk, whose weights the
-server has in plaintext; the last layer is the head, which becomes ciphertexts. The trunk's values
-of the windows to learn from are computed once; every step then is
+server has in plaintext; the last layer is the head, which becomes ciphertexts. Of the windows to
+learn from, the trunk's values and directions = values P are computed once; every step then is
 
     residual = importance * (targets - values weight^T - bias)
-    weight'  = weight + residual^T (values P),   bias' = bias + rate * sum(residual)
+    weight'  = weight + residual^T directions,   bias' = bias + rate * sum(residual)
 
-that is gradient descent on the weighted squared error, preconditioned by the inverse covariance P
-of the values over the training subjects: in those coordinates a few steps do what plain descent
-needs hundreds for. Squared error rather than cross-entropy, for its gradient is a polynomial of
-degree 2, and it learned better here. Products in a row: 1 for the scores (and, beside it, 1 for P),
-1 for the importance, 1 for the sum: 3.
+that is gradient descent on the weighted squared error, preconditioned by P, the inverse covariance
+of the values over the training subjects times the size of a step: in those coordinates a few steps
+do what plain descent needs hundreds for. Squared error rather than cross-entropy, for its gradient
+is a polynomial of degree 2, and it learned better here. Products in a row: 1 for the scores, 1 for
+the importance, 1 for the sum: 3.
 """
 
 from __future__ import annotations
@@ -55,79 +55,81 @@ class PersonalScores(nn.Module):
         return scores
 
 
-class HeadStep(nn.Module):
-    """One step of learning from n labelled windows.
-
-    `precondition` [m, m] is P times the step size, `bias_rate` the step size for the bias.
-    """
+class LessonValues(nn.Module):
+    """Windows [w, ...] -> what a step needs of each [w, 2 m + k]: the trunk's values, its
+    directions, and the general head's scores."""
 
     precondition: Tensor
 
-    def __init__(self, precondition: Tensor, bias_rate: float) -> None:
+    def __init__(self, trunk: Trunk, precondition: Tensor, general: nn.Linear) -> None:
         super().__init__()
+        self.trunk = trunk
         self.register_buffer("precondition", precondition)
+        self.general = general
+
+    def forward(self, window: Tensor) -> Tensor:
+        values = self.trunk(window)
+        return torch.cat([values, values @ self.precondition, self.general(values)], dim=1)
+
+
+class HeadStep(nn.Module):
+    """One step of learning from n labelled windows; `bias_rate` is the step size for the bias."""
+
+    def __init__(self, bias_rate: float) -> None:
+        super().__init__()
         self.bias_rate = bias_rate
 
     def forward(
-        self, weight: Tensor, bias: Tensor, values: Tensor, targets: Tensor, importance: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """`weight` [k, m], `bias` [k], `values` [n, m], `targets` [n, k], `importance` [n, 1],
-        which sums to 1; rows of importance 0 fill up."""
-        residual = importance * (targets - (values @ weight.T + bias))
-        return self._moved(weight, bias, values, residual)
-
-    def _moved(
-        self, weight: Tensor, bias: Tensor, values: Tensor, residual: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        direction = values @ self.precondition
-        return weight + residual.T @ direction, bias + self.bias_rate * residual.sum(0)
-
-
-class SemiStep(HeadStep):
-    """One step of learning from windows of which few have labels.
-
-    The others take their targets from the general head, whose weights the step has in plaintext:
-    its scores u, less their mean over the classes, are sharpened by a cubic to p, which stands for
-    a softmax less 1/k times the spread of targets, and count by the confidence c * sum(p^2).
-    Windows with labels have `importance` and no `doubt`, the others the reverse. Products in a row:
-    1 for the scores, 2 for the cubic, 1 for the confidence, 1 to weigh by it, 1 for the sum: 6.
-    """
-
-    cubic: Tensor
-
-    def __init__(
-        self,
-        precondition: Tensor,
-        bias_rate: float,
-        general: nn.Linear,
-        cubic: Tensor,
-        confidence: float,
-    ) -> None:
-        super().__init__(precondition, bias_rate)
-        self.general = general
-        self.register_buffer("cubic", cubic)
-        self.confidence = confidence
-
-    def forward(  # type: ignore[override]
         self,
         weight: Tensor,
         bias: Tensor,
         values: Tensor,
+        directions: Tensor,
+        targets: Tensor,
+        importance: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """`weight` [k, m], `bias` [k], `values` and `directions` [n, m], `targets` [n, k],
+        `importance` [n, 1], which sums to 1; rows of importance 0 fill up."""
+        residual = importance * (targets - (values @ weight.T + bias))
+        return weight + residual.T @ directions, bias + self.bias_rate * residual.sum(0)
+
+
+class SemiStep(nn.Module):
+    """One step of learning from windows of which few have labels.
+
+    The others take their targets from the general head: its scores u, which are less their mean
+    over the classes and divided by the spread of targets, are sharpened by a cubic to p, which
+    stands for a softmax less 1/k times that spread, and count by the confidence c * sum(p^2).
+    Windows with labels have `importance` and no `doubt`, the others the reverse. Products in a row:
+    2 for the cubic, 1 for the confidence, 1 to weigh by it, 1 for the sum: 5.
+    """
+
+    cubic: Tensor
+
+    def __init__(self, bias_rate: float, cubic: Tensor, confidence: float) -> None:
+        super().__init__()
+        self.bias_rate = bias_rate
+        self.register_buffer("cubic", cubic)
+        self.confidence = confidence
+
+    def forward(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        values: Tensor,
+        directions: Tensor,
+        general: Tensor,
         targets: Tensor,
         importance: Tensor,
         doubt: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """As `HeadStep`'s; `doubt` [n, 1] is the importance of windows without a label."""
+        """As `HeadStep`'s; `general` [n, k] are the general head's scores, `doubt` [n, 1] is the
+        importance of windows without a label."""
         found = values @ weight.T + bias
-        believed = self.pseudo_targets(values)
+        believed = general * (self.cubic[0] + general * (self.cubic[1] + general * self.cubic[2]))
         confidence = self.confidence * (believed * believed).sum(1, keepdim=True)
         residual = importance * (targets - found) + confidence * (doubt * (believed - found))
-        return self._moved(weight, bias, values, residual)
-
-    def pseudo_targets(self, values: Tensor) -> Tensor:
-        """What the general head believes [n, k] of the trunk's values [n, m]."""
-        u: Tensor = self.general(values)
-        return u * (self.cubic[0] + u * (self.cubic[1] + u * self.cubic[2]))
+        return weight + residual.T @ directions, bias + self.bias_rate * residual.sum(0)
 
 
 def centred(head: nn.Linear) -> nn.Linear:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..windows import Codes, Mask, Signal
-from .head import HeadStep, PersonalScores, SemiStep, Trunk, centred
+from .head import HeadStep, LessonValues, PersonalScores, SemiStep, Trunk, centred
 from .split import Split
 
 Arrays = Mapping[str, NDArray[np.float64]]
@@ -60,7 +60,8 @@ class Start:
 
     scores: PersonalScores
     """With the general head, its scores centred."""
-    step: HeadStep
+    values: LessonValues
+    step: HeadStep | SemiStep
 
     @property
     def state(self) -> tuple[Tensor, Tensor]:
@@ -91,18 +92,19 @@ def prepare(model: nn.Module, training: Signal, settings: Adaptation) -> Start:
         inverse, length = _whitening(values, settings.damping)
         rate = settings.rate / length
         scores = PersonalScores(trunk, head).eval()
-        if settings.few is None:
-            return Start(scores, HeadStep(rate * inverse, rate).eval())
         # The cubic's argument and its powers stay below 1, whatever size scores have.
         general = deepcopy(head)
         for part in general.parameters():
             part.div_(settings.spread)
+        lesson_values = LessonValues(trunk, rate * inverse, general).eval()
+        if settings.few is None:
+            return Start(scores, lesson_values, HeadStep(rate).eval())
         temperature = settings.temperature / settings.spread
         cubic = settings.spread * _sharpening(general(values), temperature)
         classes = last.out_features
         confidence = classes / (classes - 1) / settings.spread**2
-        step = SemiStep(rate * inverse, rate, general, cubic, confidence)
-    return Start(scores, step.eval())
+        step = SemiStep(rate, cubic, confidence).eval()
+    return Start(scores, lesson_values, step)
 
 
 def lesson(
@@ -110,8 +112,8 @@ def lesson(
 ) -> Arrays:
     """One user's inputs of the step, by name: what the client encrypts.
 
-    `values` [w, m] are what the trunk makes of the user's windows, `classes` [w] their classes,
-    `count` is the number of classes.
+    `values` [w, 2 m + k] are what `LessonValues` makes of the user's windows, `classes` [w] their
+    classes, `count` is the number of classes.
     Labelled windows have the importance 1 together, or share it with those without labels.
     """
     labelled = _sample(chosen.labelled, settings.rows)
@@ -125,7 +127,12 @@ def lesson(
     importance[: len(labelled)] = 1 / len(labelled) / total
     # Windows of no importance fill up: the first one again, for it lies in the calibrated range.
     filled = np.concatenate([rows, np.repeat(rows[:1], settings.rows - len(rows))])
-    inputs = {"values": values[filled], "targets": targets, "importance": importance}
+    size = (values.shape[1] - count) // 2
+    own, directions, general = np.split(values[filled], (size, 2 * size), axis=1)
+    inputs = {"values": own, "directions": directions}
+    if settings.few is not None:
+        inputs["general"] = general
+    inputs |= {"targets": targets, "importance": importance}
     if settings.few is not None:
         if len(unlabelled):
             doubt[len(labelled) : len(rows)] = settings.trust / len(unlabelled) / total
@@ -135,9 +142,18 @@ def lesson(
 
 def trunk_values(start: Start, windows: Signal) -> Signal:
     """The trunk's values [w, m] of windows [w, ...], in the clear."""
+    return _applied(start.scores.trunk, windows)
+
+
+def lesson_values(start: Start, windows: Signal) -> Signal:
+    """What a step needs of windows [w, ...], in the clear: [w, 2 m + k]."""
+    return _applied(start.values, windows)
+
+
+def _applied(module: nn.Module, windows: Signal) -> Signal:
     with torch.no_grad():
-        values: Tensor = start.scores.trunk(torch.as_tensor(windows, dtype=torch.float64))
-    return np.asarray(values.numpy())
+        found: Tensor = module(torch.as_tensor(windows, dtype=torch.float64))
+    return np.asarray(found.numpy())
 
 
 def learn(start: Start, inputs: Arrays, steps: int) -> list[tuple[Tensor, Tensor]]:

@@ -20,6 +20,7 @@ from examples.study.personal.learning import (
     head_scores,
     learn,
     lesson,
+    lesson_values,
     prepare,
     supervised_only,
     trunk_values,
@@ -100,9 +101,10 @@ def test_a_step_is_preconditioned_descent_by_autograd(seed: int) -> None:
     loss = 0.5 * (a["importance"] * (found - a["targets"]) ** 2).sum()
     slope = torch.autograd.grad(loss, (weight, bias))
     precondition = 0.1 * a["root"] @ a["root"].T
-    step = HeadStep(precondition, 0.3)
+    step = HeadStep(0.3)
     with torch.no_grad():
-        moved = step(weight, bias, a["values"], a["targets"], a["importance"])
+        directions = a["values"] @ precondition
+        moved = step(weight, bias, a["values"], directions, a["targets"], a["importance"])
         torch.testing.assert_close(moved[0], weight - slope[0] @ precondition)
         torch.testing.assert_close(moved[1], bias - 0.3 * slope[1])
 
@@ -111,21 +113,21 @@ def test_a_step_is_preconditioned_descent_by_autograd(seed: int) -> None:
 def test_a_semi_supervised_step_is_one_on_both_kinds_of_targets(seed: int) -> None:
     """With pseudo-targets and confidences computed apart, it is the supervised step's sum."""
     a = arrays(seed)
-    general = nn.Linear(M, K).double()
     cubic = torch.tensor([0.5, 0.1, -0.02], dtype=torch.float64)
-    semi = SemiStep(0.1 * a["root"] @ a["root"].T, 0.3, general, cubic, 1.5)
-    with torch.no_grad():
-        u = general(a["values"])
-        believed = 0.5 * u + 0.1 * u**2 - 0.02 * u**3
-        trusted = a["doubt"] * 1.5 * (believed**2).sum(1, keepdim=True)
-        twice = {
-            "values": torch.cat([a["values"]] * 2),
-            "targets": torch.cat([a["targets"], believed]),
-            "importance": torch.cat([a["importance"], trusted]),
-        }
-        wanted = HeadStep(semi.precondition, 0.3)(a["weight"], a["bias"], *twice.values())
-        found = semi(*(a[n] for n in list(a)[:-1]))
-    torch.testing.assert_close(found, wanted)
+    u = torch.randn((N, K), dtype=torch.float64)
+    believed = 0.5 * u + 0.1 * u**2 - 0.02 * u**3
+    trusted = a["doubt"] * 1.5 * (believed**2).sum(1, keepdim=True)
+    directions = a["values"] @ a["root"]
+    twice = (
+        torch.cat([a["values"]] * 2),
+        torch.cat([directions] * 2),
+        torch.cat([a["targets"], believed]),
+        torch.cat([a["importance"], trusted]),
+    )
+    wanted = HeadStep(0.3)(a["weight"], a["bias"], *twice)
+    semi = SemiStep(0.3, cubic, 1.5)
+    given = (a["values"], directions, u, a["targets"], a["importance"], a["doubt"])
+    torch.testing.assert_close(semi(a["weight"], a["bias"], *given), wanted)
 
 
 def test_centred_scores_name_the_same_classes() -> None:
@@ -170,7 +172,7 @@ def test_a_user_who_differs_is_learned(model: nn.Module, few: int | None) -> Non
     windows = Windows(tuple("abcd"), values, label, subject, start_of, "made up")
     chosen = split(windows, classes, 60, few=few)
     trunk = trunk_values(start, values)
-    inputs = lesson(trunk, classes, chosen, 2, settings)
+    inputs = lesson(lesson_values(start, values), classes, chosen, 2, settings)
     assert {array.shape[0] for array in inputs.values()} == {settings.rows}
     weighed = inputs["importance"].sum() + inputs.get("doubt", np.zeros(1)).sum()
     assert weighed == pytest.approx(1.0)
@@ -190,10 +192,10 @@ def test_without_trust_windows_without_labels_count_for_nothing(model: nn.Module
     windows, classes = session({1: 60, 2: 60}, rng)
     windows = windows.with_values(np.tile(windows.values, 2)[:, :2])
     chosen = split(windows, classes, 60, few=5)
-    trunk = trunk_values(start, values[: len(classes)])
-    changed = np.where(chosen.unlabelled[:, None], 3 * trunk, trunk)
+    found = lesson_values(start, values[: len(classes)])
+    changed = np.where(chosen.unlabelled[:, None], 3 * found, found)
     one, other = (
-        learn(start, lesson(t, classes, chosen, 2, settings), 2)[-1] for t in (trunk, changed)
+        learn(start, lesson(t, classes, chosen, 2, settings), 2)[-1] for t in (found, changed)
     )
     torch.testing.assert_close(one, other)
     assert supervised_only(Adaptation()) == Adaptation()
