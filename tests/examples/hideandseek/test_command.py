@@ -6,11 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eer.runtime.errors import DataError
 from examples.hideandseek.command import main
-from examples.hideandseek.tables import load_table
+from examples.hideandseek.observations import Observations
+from examples.hideandseek.tables import load_table, save_table
 
 
 def test_quick_on_made_up_calls(
@@ -65,3 +67,21 @@ def test_errors_have_a_code_and_a_hint(
     assert "left out: P9" in capsys.readouterr().out
     assert main([*arguments, "--batch", "3"]) == 2
     assert main([*arguments, "--readme", "--skip-incomplete"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["personalise", "semi-supervised"])
+def test_personal_heads_in_the_clear(
+    observations: Observations, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    table, out = tmp_path / "features.npz", tmp_path / "out"
+    save_table(observations, table)
+    arguments = [kind, "--engine", "none", "--target", "perceived2", "--folds", "2"]
+    assert main([*arguments, "--data", str(table), "--out", str(out)]) == 0
+    results = json.loads((out / "results.json").read_text())
+    assert results["synthetic"] is True
+    assert [fold["subject"] for fold in results["folds"]] == ["P1", "P3"]
+    own = observations.worker == "P1"
+    shares = [np.ceil(0.2 * (own & (observations.session == call)).sum()) for call in (1, 2, 3)]
+    few = kind == "semi-supervised"
+    assert results["folds"][0]["labelled"] == (9 if few else sum(shares))
+    assert "SYNTHETIC" in capsys.readouterr().out
