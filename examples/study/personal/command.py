@@ -8,7 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from ..command import each_fold
+from eer.compiler import CompiledModel
+
+from ..command import Show, each_fold
 from ..saved import fingerprint
 from ..windows import Windows
 from .folds import PersonalFold, PersonalProtocol, run_personal_fold
@@ -22,12 +24,20 @@ def personal_folds(
 ) -> tuple[PersonalFold, ...]:
     """Every fold that is asked for; with `--resume`, those that are there are not run again."""
     kept, mark = given.out / "folds", fingerprint(windows, protocol)
+    step: list[CompiledModel] = []
+
+    def run(subject: str, show: Show) -> PersonalFold:
+        if protocol.engine is not None and not step:
+            show("compiling the step")
+            step.append(protocol.compiled_step())
+        return run_personal_fold(windows, subject, protocol, show, step[0] if step else None)
+
     return each_fold(
         given,
         windows,
         progress,
         saved=lambda subject: saved_personal_fold(kept, subject, mark),
-        run=lambda subject, show: run_personal_fold(windows, subject, protocol, show),
+        run=run,
         save=lambda fold: save_personal_fold(kept, fold, mark),
     )
 

@@ -8,7 +8,7 @@ ciphertexts only, and pseudo-labels are never decrypted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,10 +29,10 @@ from eer.runtime.server import Server
 from ..encrypted import TOLERANCE
 from ..windows import Signal
 from .head import BIAS, STATE, WEIGHT
-from .learning import Arrays, Start, learn
+from .learning import Adaptation, Arrays, Start, learn, made_up_inputs, step_for
 
-STRETCH = 1.5
-"""How much further than the training subjects' heads a user's may move from the general one."""
+SAMPLES = 64
+"""Made-up inputs that a step is compiled with."""
 
 LessonOf = Callable[[Signal], Arrays]
 """From the trunk's values of a user's windows [w, m] to the inputs of a step."""
@@ -47,7 +47,7 @@ class Programs:
     scores: CompiledModel
     """With the head encrypted; `batch` windows in one message."""
     heads: Arrays
-    """Examples of heads [samples, ...] by name: the training subjects'."""
+    """Examples of heads [samples, ...] by name, made up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,33 +110,34 @@ class Pace:
         return self.encrypt + self.run + self.decrypt
 
 
+def compile_step(size: int, classes: int, settings: Adaptation, engine: str) -> CompiledModel:
+    """The step: one program for all users and all trunks with so many values."""
+    return compile_model(
+        _single(step_for(size, classes, settings)),
+        made_up_inputs(size, classes, settings, SAMPLES),
+        options=Options(engine=engine, state=STATE, effort="low"),
+    )
+
+
 def compile_programs(
     start: Start,
+    step: CompiledModel,
     windows: Signal,
-    lessons: Sequence[Arrays],
+    settings: Adaptation,
     *,
-    steps: int,
     labels: tuple[str, ...],
     engine: str,
     batch: int,
 ) -> Programs:
-    """Compile values, step and scores.
-
-    `windows` [w, ...] are training windows, `lessons` what the training subjects would learn from:
-    where their heads go is where a user's are expected.
-    """
+    """Compile values and scores for one general model; `windows` [w, ...] are training windows."""
     values = compile_model(
         _single(start.values),
         {"window": windows},
         options=Options(engine=engine, batch=batch, tolerance=TOLERANCE),
     )
-    calibration = _step_calibration(start, lessons, steps)
-    step = compile_model(
-        _single(start.step),
-        calibration,
-        options=Options(engine=engine, state=STATE, effort="low"),
-    )
-    heads = {name: calibration[name] for name in (WEIGHT, BIAS)}
+    weight = start.scores.head.weight
+    made_up = made_up_inputs(weight.shape[1], weight.shape[0], settings, SAMPLES)
+    heads = {name: made_up[name] for name in (WEIGHT, BIAS)}
     scores = compile_scores(start, windows, heads, labels=labels, engine=engine, batch=batch)
     return Programs(values, step, scores, heads)
 
@@ -175,7 +176,7 @@ def learn_encrypted(
     progress: Callable[[str], None] = lambda what: None,
 ) -> Learned:
     """Teach a head with `learned_from` [w, ...] and ask it about `asked` [w, ...]."""
-    progress("keys")
+    progress("making keys")
     three = (programs.values, programs.step, programs.scores)
     first, step, scores = (Client(program.client) for program in three)
     keys = [client.generate_keys().evaluation for client in (first, step, scores)]
@@ -248,22 +249,6 @@ def paces(
         Pace(*(1e3 * median(stage) for stage in zip(*taken[1:], strict=True))) for taken in times
     ]
     return found[0], found[1]
-
-
-def _step_calibration(start: Start, lessons: Sequence[Arrays], steps: int) -> dict[str, Signal]:
-    """Samples of all inputs of a step: every lesson with every head on the way, and beyond."""
-    rng = np.random.default_rng(0)
-    samples: list[dict[str, Signal]] = []
-    for inputs in lessons:
-        heads = learn(start, inputs, steps)
-        first, last = heads[0], heads[-1]
-        weight, bias = (a + STRETCH * (b - a) for a, b in zip(first, last, strict=True))
-        heads.append((weight, bias))
-        for head in heads:
-            # In any order: which row a window takes is the user's accident.
-            order = rng.permutation(len(inputs["targets"]))
-            samples.append(_named(head) | {name: a[order] for name, a in inputs.items()})
-    return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
 def _exact(

@@ -9,16 +9,18 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from eer.compiler import CompiledModel
+
 from ..metrics import accuracy
 from ..normalise import prepared, with_bounds
 from ..training import Recipe, train
 from ..windows import Codes, Signal, Task, Windows, held_out
 from .encrypted import (
     Costs,
-    Learned,
     Pace,
     compile_programs,
     compile_scores,
+    compile_step,
     learn_encrypted,
     paces,
 )
@@ -34,7 +36,7 @@ from .learning import (
     supervised_only,
     trunk_values,
 )
-from .split import Split, split
+from .split import split
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class PersonalProtocol:
     batch: int = 16
     timed: int = 5
     timed_folds: int = 3
+
+    def compiled_step(self) -> CompiledModel:
+        """The step's program, which is the same for every fold."""
+        size = self.recipe.hidden[-1] * self.recipe.members
+        return compile_step(size, len(self.task.labels), self.settings, self.engine or "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,12 +97,13 @@ def run_personal_fold(
     subject: str,
     protocol: PersonalProtocol,
     progress: Callable[[str], None] = lambda stage: None,
+    step: CompiledModel | None = None,
 ) -> PersonalFold:
     """Train without `subject`, then learn from the subject's first windows and ask about later
     ones.
 
     `windows` are those of every subject, as loaded. Nothing of the held-out subject reaches
-    training or calibration.
+    training or calibration. `step` is `protocol.compiled_step()`, where there is one already.
     """
     settings, task = protocol.settings, protocol.task
     classes, count = task.classes(windows), len(task.labels)
@@ -105,32 +113,39 @@ def run_personal_fold(
     progress("training")
     model = train(protocol.recipe, ready.values[training], classes[training], count, protocol.seed)
     start = prepare(model, ready.values[training], settings)
-    chosen, lesson_of = _lessons(ready.select(own), classes[own], protocol)
-    values = ready.select(own).values
-    heads = learn(start, lesson_of(lesson_values(start, values)), settings.steps)
-    later, wanted = values[chosen.later], classes[own][chosen.later]
+    user, asked_of = ready.select(own), classes[own]
+    chosen = split(
+        user,
+        asked_of,
+        protocol.window,
+        share=settings.share,
+        few=settings.few,
+        parts=task.parts(user),
+    )
+    learned, later, wanted = chosen.learned, user.values[chosen.later], asked_of[chosen.later]
+    lesson_of = partial(
+        lesson,
+        classes=asked_of[learned],
+        chosen=chosen.of(learned),
+        count=count,
+        settings=settings,
+    )
+    heads = learn(start, lesson_of(lesson_values(start, user.values[learned])), settings.steps)
     found = [head_scores(head, trunk_values(start, later)).argmax(axis=1) for head in heads]
     alone = supervised_only(settings)
-    _, alone_of = _lessons(ready.select(own), classes[own], protocol, alone)
     least = prepare(model, ready.values[training], alone)
-    head = learn(least, alone_of(lesson_values(least, values)), alone.steps)[-1]
+    inputs = lesson_of(lesson_values(least, user.values[learned]), settings=alone)
+    head = learn(least, inputs, alone.steps)[-1]
     supervised = head_scores(head, trunk_values(least, later)).argmax(axis=1)
     answers = None
     if protocol.engine is not None:
-        lessons = []
-        for other in windows.subjects:
-            mask = windows.subject == other
-            if other != subject:
-                _, theirs = _lessons(ready.select(mask), classes[mask], protocol)
-                lessons.append(theirs(lesson_values(start, ready.values[mask])))
         timed = windows.subjects.index(subject) < protocol.timed_folds
         answers = _encrypted(
             start,
+            step or protocol.compiled_step(),
             protocol,
-            protocol.engine,
             with_bounds(ready.values[training]),
-            lessons,
-            (values, chosen, wanted),
+            (user.values[learned], later, wanted),
             lesson_of,
             protocol.timed if timed else 0,
             progress,
@@ -148,42 +163,26 @@ def run_personal_fold(
     )
 
 
-def _lessons(
-    own: Windows, classes: Codes, protocol: PersonalProtocol, settings: Adaptation | None = None
-) -> tuple[Split, Callable[[Signal], Arrays]]:
-    """A subject's split, and what the step is given once the trunk's values are there."""
-    used = settings or protocol.settings
-    parts = protocol.task.parts(own)
-    chosen = split(own, classes, protocol.window, share=used.share, few=used.few, parts=parts)
-    count = len(protocol.task.labels)
-    return chosen, partial(_lesson, classes=classes, chosen=chosen, count=count, settings=used)
-
-
-def _lesson(
-    values: Signal, classes: Codes, chosen: Split, count: int, settings: Adaptation
-) -> Arrays:
-    return lesson(values, classes, chosen, count, settings)
-
-
 def _encrypted(
     start: Start,
+    step: CompiledModel,
     protocol: PersonalProtocol,
-    engine: str,
     training: Signal,
-    lessons: list[Arrays],
-    user: tuple[Signal, Split, Codes],
+    user: tuple[Signal, Signal, Codes],
     lesson_of: Callable[[Signal], Arrays],
     timed: int,
     progress: Callable[[str], None],
 ) -> Encrypted:
-    labels, steps = protocol.task.labels, protocol.settings.steps
-    values, chosen, wanted = user
-    later = values[chosen.later]
-    progress("compiling values, step and scores")
+    """`user` has the windows to learn from, those to be asked about, and their classes."""
+    labels, settings, engine = protocol.task.labels, protocol.settings, protocol.engine or ""
+    learned_from, later, wanted = user
+    progress("compiling values and scores")
     programs = compile_programs(
-        start, training, lessons, steps=steps, labels=labels, engine=engine, batch=protocol.batch
+        start, step, training, settings, labels=labels, engine=engine, batch=protocol.batch
     )
-    learned: Learned = learn_encrypted(programs, start, values, lesson_of, later, steps, progress)
+    learned = learn_encrypted(
+        programs, start, learned_from, lesson_of, later, settings.steps, progress
+    )
     general_pace = personal_pace = None
     if timed:
         progress("timing one window alone")

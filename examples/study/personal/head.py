@@ -98,8 +98,8 @@ class SemiStep(nn.Module):
     """One step of learning from windows of which few have labels.
 
     The others take their targets from the general head: its scores u, which are less their mean
-    over the classes and divided by the spread of targets, are sharpened by a cubic to p, which
-    stands for a softmax less 1/k times that spread, and count by the confidence c * sum(p^2).
+    over the classes and of root mean square 1, are sharpened by a cubic to p, which stands for a
+    softmax less 1/k times the spread of targets, and count by the confidence c * sum(p^2).
     Windows with labels have `importance` and no `doubt`, the others the reverse. Products in a row:
     2 for the cubic, 1 for the confidence, 1 to weigh by it, 1 for the sum: 5.
     """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..windows import Codes, Mask, Signal
-from .head import HeadStep, LessonValues, PersonalScores, SemiStep, Trunk, centred
+from .head import BIAS, WEIGHT, HeadStep, LessonValues, PersonalScores, SemiStep, Trunk, centred
 from .split import Split
 
 Arrays = Mapping[str, NDArray[np.float64]]
@@ -43,8 +43,9 @@ class Adaptation:
     """Importance of all windows without labels together, against that of those with labels."""
     alone: float = 0.5
     """Size of a step from few labelled windows alone, to compare with: larger ones overfit."""
-    temperature: float = 2.0
-    """What scores are divided by before the softmax that the sharpening cubic stands for."""
+    temperature: float = 0.35
+    """What scores of root mean square 1 are divided by before the softmax that the sharpening
+    cubic stands for."""
 
 
 def supervised_only(settings: Adaptation) -> Adaptation:
@@ -74,7 +75,7 @@ def prepare(model: nn.Module, training: Signal, settings: Adaptation) -> Start:
     """Cut a trained network before its last layer and make the step that fits it.
 
     `training` are the windows of the training subjects [w, ...]: their covariance tells which
-    directions of the trunk's values vary anyway, and their scores where the cubic has to fit.
+    directions of the trunk's values vary anyway.
     """
     layers = deepcopy(model.get_submodule("layers")).double().eval()
     assert isinstance(layers, nn.Sequential)
@@ -89,22 +90,52 @@ def prepare(model: nn.Module, training: Signal, settings: Adaptation) -> Start:
         values = values - trunk.mean
         head = centred(last)
         head.bias.add_(head.weight @ trunk.mean)
-        inverse, length = _whitening(values, settings.damping)
-        rate = settings.rate / length
-        scores = PersonalScores(trunk, head).eval()
-        # The cubic's argument and its powers stay below 1, whatever size scores have.
+        # The mean square of whitened values is m, whoever they are of, and the bias adds 1.
+        rate = settings.rate / (1 + last.in_features)
+        precondition = rate * _whitening(values, settings.damping)
         general = deepcopy(head)
+        size = general(values).square().mean().sqrt()
         for part in general.parameters():
-            part.div_(settings.spread)
-        lesson_values = LessonValues(trunk, rate * inverse, general).eval()
-        if settings.few is None:
-            return Start(scores, lesson_values, HeadStep(rate).eval())
-        temperature = settings.temperature / settings.spread
-        cubic = settings.spread * _sharpening(general(values), temperature)
-        classes = last.out_features
-        confidence = classes / (classes - 1) / settings.spread**2
-        step = SemiStep(rate, cubic, confidence).eval()
-    return Start(scores, lesson_values, step)
+            part.div_(size)
+    scores = PersonalScores(trunk, head).eval()
+    values_of = LessonValues(trunk, precondition, general).eval()
+    return Start(scores, values_of, step_for(last.in_features, last.out_features, settings))
+
+
+def step_for(size: int, classes: int, settings: Adaptation) -> HeadStep | SemiStep:
+    """The step for `size` values and so many classes: the same for every user and every trunk."""
+    rate = settings.rate / (1 + size)
+    if settings.few is None:
+        return HeadStep(rate).eval()
+    cubic = settings.spread * _sharpening(classes, settings.temperature)
+    confidence = classes / (classes - 1) / settings.spread**2
+    return SemiStep(rate, cubic, confidence).eval()
+
+
+def made_up_inputs(size: int, classes: int, settings: Adaptation, samples: int) -> Arrays:
+    """Inputs of a step and heads, made up [samples, ...]: what a step is compiled with.
+
+    It needs nobody's data, for a step is a polynomial as it stands, values have deviation 1 by
+    construction, and what else there is has its size from the settings.
+    """
+    rng = np.random.default_rng(0)
+    n, spread = settings.rows, settings.spread
+    eye = np.eye(classes) - 1 / classes
+    taught = rng.integers(0, classes, (samples, n))
+    share = rng.uniform(0, 2 / n, (samples, n, 1))
+    inputs = {
+        WEIGHT: rng.normal(0, spread / 40, (samples, classes, size)),
+        BIAS: rng.normal(0, spread / 8, (samples, classes)),
+        "values": rng.standard_t(5, (samples, n, size)),
+        "directions": settings.rate / 8 * rng.standard_t(5, (samples, n, size)),
+    }
+    if settings.few is not None:
+        scores = eye[rng.integers(0, classes, (samples, n))] * np.sqrt(classes)
+        inputs["general"] = scores + rng.normal(0, 0.4, scores.shape)
+    inputs |= {"targets": spread * eye[taught], "importance": share}
+    if settings.few is not None:
+        inputs["doubt"] = rng.permutation(share, axis=1)
+    return inputs
 
 
 def lesson(
@@ -185,19 +216,24 @@ def _evened_out(layers: nn.Sequential, values: Tensor) -> Tensor:
     return deviation
 
 
-def _whitening(values: Tensor, damping: float) -> tuple[Tensor, float]:
-    """The inverse covariance [m, m] of centred `values`, damped, and 1 + the mean of v^T P v."""
+def _whitening(values: Tensor, damping: float) -> Tensor:
+    """The inverse covariance [m, m] of centred `values`, damped."""
     covariance = values.T @ values / len(values)
     damped = covariance + damping * covariance.diagonal().mean() * torch.eye(len(covariance))
-    inverse = torch.linalg.inv(damped)
-    return inverse, 1.0 + float((inverse * covariance).sum())
+    inverse: Tensor = torch.linalg.inv(damped)
+    return inverse
 
 
-def _sharpening(scores: Tensor, temperature: float) -> Tensor:
-    """Coefficients of u, u^2 and u^3: least squares over what the training windows show, to
-    softmax(u / temperature) - 1 / k."""
-    wanted = torch.softmax(scores / temperature, dim=1) - 1 / scores.shape[1]
-    u = scores - scores.mean(dim=1, keepdim=True)
+def _sharpening(classes: int, temperature: float) -> Tensor:
+    """Coefficients of u, u^2 and u^3, by least squares, to softmax(u / temperature) - 1 / k for
+    scores u of root mean square 1 that are more or less sure of a class."""
+    rng = torch.Generator().manual_seed(0)
+    eye = torch.eye(classes, dtype=torch.float64) - 1 / classes
+    sure = 1.6 * torch.rand((600, 1), generator=rng, dtype=torch.float64)
+    noise = 0.3 * torch.randn((600, classes), generator=rng, dtype=torch.float64)
+    u = classes**0.5 * sure * eye.repeat(600 // classes + 1, 1)[:600]
+    u = u + noise - noise.mean(dim=1, keepdim=True)
+    wanted = torch.softmax(u / temperature, dim=1) - 1 / classes
     powers = torch.stack([u.flatten() ** n for n in (1, 2, 3)], dim=1)
     found: Tensor = torch.linalg.lstsq(powers, wanted.flatten()[:, None]).solution
     return found[:, 0]

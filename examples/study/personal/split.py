@@ -22,6 +22,15 @@ class Split:
     later: Mask
     """Tested on. None of them overlaps a window that is learned from."""
 
+    @property
+    def learned(self) -> Mask:
+        """Learned from, with or without labels."""
+        return np.asarray(self.labelled | self.unlabelled)
+
+    def of(self, mask: Mask) -> Split:
+        """The same for the windows of `mask` alone."""
+        return Split(self.labelled[mask], self.unlabelled[mask], self.later[mask])
+
 
 def split(
     windows: Windows,
