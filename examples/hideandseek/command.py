@@ -13,7 +13,7 @@ from eer.runtime.errors import UsageError
 from examples.study.command import add_options, check_options, exit_code, progress_line
 from examples.study.readme import put_block
 from examples.study.report import SYNTHETIC
-from examples.study.runs import general, personal
+from examples.study.runs import add_kinds, run
 
 from .dataset import find_data, load_observations
 from .features import WINDOW
@@ -35,14 +35,7 @@ def parser() -> argparse.ArgumentParser:
         description="Leave-one-worker-out recognition of emotional workload, under encryption.",
     )
     add = command.add_argument
-    add(
-        "what",
-        nargs="?",
-        choices=("general", *PERSONAL_KINDS),
-        default="general",
-        help="one model for everybody; or a head of each worker's own, learned encrypted from "
-        "labelled windows (personalise), or from a few of them and others (semi-supervised)",
-    )
+    add_kinds(command, PERSONAL_KINDS)
     add("--target", choices=tuple(TARGETS), default="given2", help="what is recognised")
     add("--data", type=Path, help="the release's folder, or a table of features (.csv, .npz)")
     add("--skip-incomplete", action="store_true", help="leave out calls that lack a sensor")
@@ -79,12 +72,8 @@ def _run(given: argparse.Namespace, console: Console) -> None:
             save_table(observations, given.save_table)
         windows = observations.windows(given.target)
         task = TARGETS[given.target]
-        if given.what == "general":
-            run = general(given, windows, task, MLP, progress, command)
-        else:
-            settings = PERSONAL_KINDS[given.what]
-            run = personal(given, windows, task, MLP, settings, WINDOW, progress, command)
-    run.show(console)
+        done = run(given, windows, task, MLP, PERSONAL_KINDS, WINDOW, progress, command)
+    done.show(console)
     if given.readme:
         if given.quick or given.engine == "none":
             raise UsageError(
@@ -92,4 +81,4 @@ def _run(given: argparse.Namespace, console: Console) -> None:
                 hint="leave out --readme, or --quick and --engine none",
             )
         kind = "synthetic" if windows.synthetic else "study"
-        put_block(README, f"{given.what} {given.target} {kind}", run.text())
+        put_block(README, f"{given.what} {given.target} {kind}", done.text())

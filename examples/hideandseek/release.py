@@ -6,7 +6,6 @@ The pickles hold pandas tables, which are read without running what they say (st
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from eer.runtime.errors import DataError, FileError
 from examples.study.frames import Frame, read_frames
+from examples.study.table_files import read_csv
 
 from .call import CALLS, SENSORS, SPEAKERS, TRACKS, Call, Track
 
@@ -77,22 +77,16 @@ def calls(release: Release, skip: Callable[[str], None] | None = None) -> Iterat
 
 
 def _workers(path: Path) -> tuple[int, ...]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise FileError(f"cannot read: {error.strerror}", where=str(path)) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError("this is no table of text", where=str(path)) from error
-    if not rows or "Pnum" not in rows[0]:
+    columns = read_csv(path)
+    if "Pnum" not in columns:
         raise DataError(
-            "there is no column 'Pnum'" if rows else "the table has no rows",
+            "there is no column 'Pnum'",
             where=str(path),
             hint="its columns are Pnum, order_type, actor and actor_sex",
         )
     try:
         # The published file ends in an empty row.
-        return tuple(int(float(row["Pnum"])) for row in rows if row["Pnum"])
+        return tuple(int(float(number)) for number in columns["Pnum"].tolist() if number)
     except ValueError as error:
         raise DataError(f"a worker's number is no number: {error}", where=str(path)) from error
 

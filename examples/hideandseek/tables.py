@@ -7,9 +7,6 @@ release need to be computed only once.
 
 from __future__ import annotations
 
-import csv
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eer.runtime.errors import DataError, FileError
+from examples.study.table_files import read_csv, read_npz
 
 from .columns import FEATURES
 from .observations import Observations
@@ -27,7 +25,7 @@ SUFFIXES = (".csv", ".npz")
 
 def load_table(path: Path) -> Observations:
     """The windows of a feature file. Raises FileError, and DataError naming what is amiss."""
-    columns = _csv(path) if path.suffix == ".csv" else _npz(path)
+    columns = read_csv(path) if path.suffix == ".csv" else read_npz(path)
     missing = [name for name in (*_KEYS, *FEATURES) if name not in columns]
     if missing:
         raise DataError(
@@ -72,39 +70,6 @@ def save_table(observations: Observations, path: Path) -> None:
         unfinished.replace(path)
     except OSError as error:
         raise FileError(f"cannot write: {error.strerror}", where=str(path)) from error
-
-
-def _csv(path: Path) -> dict[str, NDArray[np.str_]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
-    except OSError as error:
-        raise FileError(f"cannot read: {error.strerror}", where=str(path)) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError("this is no table of text", where=str(path)) from error
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise DataError(
-                f"line {number} has {len(row)} of {len(header)} columns",
-                where=str(path),
-                hint="the file was cut short; copy it again",
-            )
-    columns = zip(*rows, strict=True) if rows else ([] for _ in header)
-    return {
-        name: np.array(column, dtype=np.str_) for name, column in zip(header, columns, strict=True)
-    }
-
-
-def _npz(path: Path) -> dict[str, NDArray[np.str_]]:
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in file.files}
-    except OSError as error:
-        raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from error
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
-        raise DataError(
-            f"this npz file is damaged or cut short: {error}", where=str(path), hint="copy it again"
-        ) from error
 
 
 def _numbers(column: NDArray[np.str_], name: str, path: Path) -> NDArray[np.float64]:

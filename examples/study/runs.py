@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -31,7 +31,36 @@ class Run:
     text: Callable[[], str]
 
 
-def general(
+def add_kinds(command: argparse.ArgumentParser, kinds: Iterable[str]) -> None:
+    """The argument that says which kind of run it is."""
+    command.add_argument(
+        "what",
+        nargs="?",
+        choices=("general", *kinds),
+        default="general",
+        help="one model for everybody; or a head of each subject's own, learned encrypted from "
+        "labelled windows (personalise), or from a few of them and others (semi-supervised)",
+    )
+
+
+def run(
+    given: argparse.Namespace,
+    windows: Windows,
+    task: Task,
+    recipe: Recipe,
+    kinds: Mapping[str, Adaptation],
+    window: float,
+    progress: Progress,
+    command: str,
+) -> Run:
+    """Every fold that is asked for, of the kind that is; a window lasts `window` seconds."""
+    if given.what == "general":
+        return _general(given, windows, task, recipe, progress, command)
+    settings = kinds[given.what]
+    return _personal(given, windows, task, recipe, settings, window, progress, command)
+
+
+def _general(
     given: argparse.Namespace,
     windows: Windows,
     task: Task,
@@ -39,7 +68,6 @@ def general(
     progress: Progress,
     command: str,
 ) -> Run:
-    """One model for everybody, every fold that is asked for."""
     protocol = Protocol(
         task=task,
         recipe=recipe,
@@ -56,7 +84,7 @@ def general(
     )
 
 
-def personal(
+def _personal(
     given: argparse.Namespace,
     windows: Windows,
     task: Task,
@@ -66,7 +94,6 @@ def personal(
     progress: Progress,
     command: str,
 ) -> Run:
-    """A head of each held-out subject's own; `window` is how long a window is, in seconds."""
     protocol = PersonalProtocol(
         task=task,
         recipe=recipe,

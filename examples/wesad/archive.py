@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from eer.runtime.errors import DataError, FileError
 from examples.study.restricted_pickle import read_pickle
+from examples.study.table_files import read_npz
 from examples.study.windows import Signal
 
 from .recording import BVP_RATE, CHEST_RATE, WRIST_RATE, Chest, Recording
@@ -81,16 +80,7 @@ def _number(path: Path) -> int:
 
 
 def _from_npz(path: Path) -> Recording:
-    try:
-        # Opened here, for numpy leaves the file open where it finds it damaged.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            content = {name: np.asarray(file[name]) for name in file.files}
-    except OSError as error:
-        raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from error
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
-        raise DataError(
-            f"this npz file is damaged or cut short: {error}", where=str(path), hint="copy it again"
-        ) from error
+    content = read_npz(path)
     for name in ("bvp_64", "eda", "temp", "acc", "label", "fs"):
         if name not in content:
             raise DataError(

@@ -13,7 +13,7 @@ from eer.runtime.errors import UsageError
 from examples.study.command import add_options, check_options, exit_code, progress_line
 from examples.study.readme import put_block
 from examples.study.report import SYNTHETIC
-from examples.study.runs import general, personal
+from examples.study.runs import add_kinds, run
 
 from .archive import find_data
 from .dataset import load_windows
@@ -31,14 +31,7 @@ def parser() -> argparse.ArgumentParser:
         description="Leave-one-subject-out stress recognition on WESAD, under encryption.",
     )
     add = command.add_argument
-    add(
-        "what",
-        nargs="?",
-        choices=("general", *PERSONAL_KINDS),
-        default="general",
-        help="one model for everybody; or a head of each subject's own, learned encrypted from "
-        "labelled windows (personalise), or from a few of them and others (semi-supervised)",
-    )
+    add_kinds(command, PERSONAL_KINDS)
     add("--classes", type=int, choices=sorted(TASKS), default=2, help="2: stress or not")
     add("--model", choices=("mlp", "cnn"), default="mlp", help="on features, or on raw windows")
     add(
@@ -71,12 +64,8 @@ def _run(given: argparse.Namespace, console: Console) -> None:
             folder, kind, given.seed, lambda what: progress.update(line, description=what)
         )
         task, recipe = TASKS[given.classes], recipe_for(given.model)
-        if given.what == "general":
-            run = general(given, windows, task, recipe, progress, command)
-        else:
-            settings = PERSONAL_KINDS[given.what]
-            run = personal(given, windows, task, recipe, settings, WINDOW, progress, command)
-    run.show(console)
+        done = run(given, windows, task, recipe, PERSONAL_KINDS, WINDOW, progress, command)
+    done.show(console)
     if given.readme:
         partial = given.quick or given.folds or given.engine == "none"
         if windows.synthetic or partial:
@@ -84,4 +73,4 @@ def _run(given: argparse.Namespace, console: Console) -> None:
                 "the README's figures are of real data, of every subject, and encrypted",
                 hint="leave out --readme, or --synthetic, --quick, --folds and --engine none",
             )
-        put_block(README, f"{given.what} {given.model} {kind} {given.classes}", run.text())
+        put_block(README, f"{given.what} {given.model} {kind} {given.classes}", done.text())

@@ -223,7 +223,7 @@ def test_files_that_are_missing_or_cut_short(release: Path, tmp_path: Path) -> N
         open_release(copy)
     (copy / SENSORS).write_bytes(content)
     for text, reason in (
-        ("", "no rows"),
+        ("", "no column 'Pnum'"),
         ("worker\n1\n", "no column 'Pnum'"),
         ("Pnum\none\n", "no number"),
     ):
