@@ -12,7 +12,7 @@ from eer.runtime.errors import InternalError, ModelError, ParameterError
 from eer.runtime.identity import compute_model_id
 from eer.runtime.model import ClientModel, InputSpec, OutputSpec, Role, ServerModel
 from eer.runtime.params import CkksParams
-from eer.runtime.program import Program, Rotate, infer_levels
+from eer.runtime.program import AddPlain, Program, Rotate, infer_levels
 from eer.runtime.scales import assign_scales
 
 from ..cost import CostModel, Costs
@@ -100,11 +100,13 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
             continue
         if not candidate.rotates_at_top and _rotates_at_top(lowered.server.program):
             continue
-        exact = simulate(lowered.client, lowered.server.program, sample.inputs)
-        _check_exact(sample.outputs, exact.outputs)
-        noisy = simulate(lowered.client, lowered.server.program, sample.inputs, noise_seed=0)
-        # Idle slots count: one that outgrows the modulus, by noise alone even, wraps every slot.
-        missing = max(exact.missing_bits, noisy.missing_bits)
+        missing = missing_for_constants(lowered.server.program, trial)
+        if not missing:
+            exact = simulate(lowered.client, lowered.server.program, sample.inputs)
+            _check_exact(sample.outputs, exact.outputs)
+            noisy = simulate(lowered.client, lowered.server.program, sample.inputs, noise_seed=0)
+            # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
+            missing = max(exact.missing_bits, noisy.missing_bits)
         if missing and trial.engine == "seal":
             headroom += missing
             queue = [
@@ -145,6 +147,21 @@ def coarsest(program: Program, params: CkksParams) -> float:
     moduli = [2.0**bits for bits in params.log_q]
     scales = assign_scales(program, moduli, 2.0**params.log_scale)
     return min((log2(s) for used in scales.plains.values() for s in used), default=COARSEST)
+
+
+def missing_for_constants(program: Program, params: CkksParams) -> int:
+    """Bits that the modulus lacks for the largest constant that is added to a value."""
+    capacity = np.cumsum(params.log_q)
+    levels = infer_levels(program)
+    scales = assign_scales(program, [2.0**b for b in params.log_q], 2.0**params.log_scale)
+    missing = 0.0
+    for number, ins in program:
+        if isinstance(ins, AddPlain):
+            mean = float(np.abs(program.plains[ins.plain]).mean())
+            (scale,) = scales.plains[number]
+            bits = log2(max(mean, 1e-300)) + log2(scale) + 2
+            missing = max(missing, bits - float(capacity[levels[ins.src]]))
+    return int(np.ceil(missing))
 
 
 def _rotates_at_top(program: Program) -> bool:

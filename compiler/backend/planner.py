@@ -28,6 +28,9 @@ from .levels import assign_levels
 from .pattern import Pattern, explicit
 from .schedule import Rescaling
 
+FULL = 0.4
+"""Share of slots in use above which a value that may stay where it lies does so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Search:
@@ -218,7 +221,10 @@ def _patterns(
         return
     for k, layout in enumerate(task.layouts):
         if layout is not None:
-            yield from in_place(layout, task.matrices[k])
+            stays = list(in_place(layout, task.matrices[k]))
+            yield from stays
+            if stays and (layout.index >= 0).mean() > FULL:
+                return
     if node.size > state.slots:
         for order in orders(node.shape):
             yield split_over_ciphers(order, state.slots)

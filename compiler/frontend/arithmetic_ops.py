@@ -129,10 +129,12 @@ def divide(call: Call) -> Results:
         with np.errstate(divide="ignore"):
             inverse = 1.0 / arithmetic(y)
         return (times(call, x, Constant(inverse)),)
-    denominator = call.encrypted(1)
-    call.require("nonzero", denominator)
-    inverted = call.build.elementwise("Reciprocal", _reciprocal, denominator, call.origin)
-    return (times(call, x, inverted),)
+    return (times(call, x, reciprocal_of(call, call.encrypted(1))),)
+
+
+def reciprocal_of(call: Call, x: Value) -> Value:
+    """1 / x; calibration sees to it that x keeps away from zero."""
+    return call.build.elementwise("Reciprocal", _reciprocal, x, call.origin)
 
 
 def _reciprocal(x: Numbers) -> Numbers:
@@ -141,9 +143,7 @@ def _reciprocal(x: Numbers) -> Numbers:
 
 
 def reciprocal(call: Call) -> Results:
-    x = call.encrypted(0)
-    call.require("nonzero", x)
-    return (call.build.elementwise("Reciprocal", _reciprocal, x, call.origin),)
+    return (reciprocal_of(call, call.encrypted(0)),)
 
 
 def power(call: Call) -> Results:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from .activation_ops import sigmoid
 from .call import Call
 from .problems import MIXES_WINDOWS, Unsupported
+from .softmax_ops import softmax_inside
 from .value import Deferred, Operand
 
 Results = tuple[Operand, ...]
 
 SOFTMAX_INSIDE = (
-    "normalises encrypted values inside the network: it would have to divide by them",
-    "only as the last layer (the client computes it then); inside, use a sigmoid, or an average",
+    "takes a logarithm of encrypted values inside the network",
+    "only as the last layer (the client computes it then); inside, use Softmax, or a sigmoid",
 )
 
 ARGMAX_INSIDE = (
@@ -30,7 +31,10 @@ def final_sigmoid(call: Call) -> Results:
 
 def softmax(call: Call) -> Results:
     if not call.final:
-        raise Unsupported(*SOFTMAX_INSIDE)
+        if call.node.op_type != "Softmax":
+            raise Unsupported(*SOFTMAX_INSIDE)
+        inside = _deferred(call, "softmax", -1)
+        return (softmax_inside(call, inside.value, inside.axis),)
     post = "softmax" if call.node.op_type == "Softmax" else "log_softmax"
     return (_deferred(call, post, -1),)
 

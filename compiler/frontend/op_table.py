@@ -90,7 +90,6 @@ PASSIVE = frozenset(
 # What the client can do at the end, and nobody can do before.
 FINAL_ONLY: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "Softmax": client.SOFTMAX_INSIDE,
         "LogSoftmax": client.SOFTMAX_INSIDE,
         "ArgMax": client.ARGMAX_INSIDE,
     }

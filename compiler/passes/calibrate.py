@@ -10,7 +10,7 @@ import numpy as np
 from eer.runtime.errors import DataError
 
 from ..ir.interpret import evaluate
-from ..ir.tensor import Elementwise, Input, TensorGraph, Vector
+from ..ir.tensor import Elementwise, Input, Node, TensorGraph, Vector
 from ..options import Options
 
 FEWEST_ROWS = 8
@@ -20,6 +20,9 @@ FEW_ROWS = 50
 """Below this a warning is due."""
 
 ASSUMED_ROWS = 512
+POLE = 50.0
+"""How much larger than seen a function may be between the inputs seen."""
+
 WEIGHT_REACH = 3.0
 """How far a user's weights may move, as a multiple of the largest trained one."""
 
@@ -108,6 +111,7 @@ def calibrate(
             x = values[node.operands[0]]
             intervals[number] = (x.min(axis=0), x.max(axis=0))
             _finite(values[number], str(node.origin))
+            _bounded(x, values[number], node)
     return Ranges(rows, lows, highs, intervals, data is not None, tuple(warnings))
 
 
@@ -172,6 +176,25 @@ def _finite(values: Vector, where: str) -> None:
             f"{len(bad)} values are not finite, the first at window {row}, element {element}",
             where=where,
             hint="remove or repair windows with NaN or infinite values",
+        )
+
+
+def _bounded(x: Vector, values: Vector, node: Node) -> None:
+    """Refuse a function with a pole between the inputs that it sees: a division by what is now
+    positive, now negative. Near it there is no polynomial."""
+    assert isinstance(node.op, Elementwise)
+    low, high = x.min(axis=0), x.max(axis=0)
+    with np.errstate(all="ignore"):
+        between = np.abs(node.op.function(low + (high - low) * np.linspace(0.0, 1.0, 129)[:, None]))
+    pole = not (between <= POLE * max(float(np.abs(values).max()), 1e-300)).all()
+    crossed = node.op.name == "Reciprocal" and values.min() < 0.0 < values.max()
+    if pole or crossed:
+        raise DataError(
+            f"{node.op.name} divides by an encrypted value that comes near zero, or is negative in "
+            "some calibration windows and positive in others",
+            where=str(node.origin),
+            hint="divide by a constant, or by something that stays positive (a sum of squares plus "
+            "a constant, say); without calibration data, give some",
         )
 
 

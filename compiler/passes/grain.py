@@ -31,6 +31,12 @@ PARITY_DEGREES = {Parity.EVEN: 8, Parity.ODD: 7}
 PARITY_LOSS = 1.15
 """What a symmetric interval may cost in error at that degree: it saves a third of the products."""
 
+WILDEST = 8.0
+"""How much larger than where it was seen a function may be on its interval."""
+
+DRAWN_BACK = 12
+"""Times that an interval's margin may be halved to keep a function tame."""
+
 MOST_SAMPLES = 1 << 17
 """Values of a tensor that its distribution is taken from; its interval is taken from all."""
 
@@ -132,8 +138,11 @@ def _fitter(
     if parity is not Parity.NONE:
         high = np.maximum(np.abs(low), np.abs(high))
         low = -high
+    low, high = _tamed(function, samples.fit, labels, low, high)
     center, radius = (low + high) / 2.0, (high - low) / 2.0
-    at_nodes = function(center[labels] + radius[labels] * NODES[:, None])
+    with np.errstate(all="ignore"):
+        at_nodes = function(center[labels] + radius[labels] * NODES[:, None])
+    at_nodes = _continued(at_nodes, function(np.clip(samples.fit, low[labels], high[labels])))
     first = np.unique(labels, return_index=True)[1]
     targets = at_nodes[:, first]
     if len(first) < len(labels) and not np.allclose(at_nodes, targets[:, labels], atol=1e-9):
@@ -151,6 +160,43 @@ def _fitter(
         held_count=distances.size,
         parity=parity,
     )
+
+
+def _tamed(
+    function: Callable[[Vector], Vector], x: Vector, labels: Labels, low: Vector, high: Vector
+) -> tuple[Vector, Vector]:
+    """The interval drawn back towards what was seen until the function is tame on it.
+
+    A reciprocal grows beyond all bounds where the margin reaches towards zero.
+    """
+    least, most = np.full(len(low), np.inf), np.full(len(low), -np.inf)
+    np.minimum.at(least, labels, x.min(axis=0))
+    np.maximum.at(most, labels, x.max(axis=0))
+    limit = WILDEST * max(float(np.abs(function(x)).max()), 1e-300)
+    for _ in range(DRAWN_BACK):
+        span = np.stack([low, high])[:, labels]
+        with np.errstate(all="ignore"):
+            ends = np.abs(function(span[0] + (span[1] - span[0]) * np.linspace(0, 1, 65)[:, None]))
+        if (ends <= limit).all():
+            break
+        low, high = (low + least) / 2.0, (high + most) / 2.0
+    return low, high
+
+
+def _continued(values: Vector, seen: Vector) -> Vector:
+    """The values [nodes, n], those that are wild replaced by the nearest that is not, inwards."""
+    limit = WILDEST * max(float(np.abs(seen).max()), 1e-300)
+    tame = np.abs(values) <= limit
+    if tame.all():
+        return values
+    nodes = np.arange(len(values))[:, None]
+    middle = len(values) // 2
+    inwards = np.where(nodes < middle, nodes, -1)
+    nearest = np.where(tame, nodes, np.where(inwards >= 0, len(values), -1))
+    first = np.minimum.accumulate(nearest[::-1], axis=0)[::-1]
+    last = np.maximum.accumulate(np.where(tame, nodes, -1), axis=0)
+    chosen = np.where(tame, nodes, np.where(nodes < middle, first, last))
+    return np.take_along_axis(values, np.clip(chosen, 0, len(values) - 1), axis=0)
 
 
 def _points(

@@ -251,8 +251,6 @@ def test_fusing_keeps_what_the_graph_computes() -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda s, x: s("Div", np.float32(1), x), "divides by an encrypted value"),
-        (lambda s, x: s("Reciprocal", x), "divides by an encrypted value"),
         (lambda s, x: s("Pow", x, np.float32(-2)), "divides by an encrypted value"),
         (lambda s, x: s("Sqrt", x), "takes a root or a logarithm of an encrypted value"),
         (lambda s, x: s("Log", x), "takes a root or a logarithm of an encrypted value"),

@@ -80,8 +80,8 @@ def test_a_sigmoid_that_goes_on_is_an_activation(agree: Agree) -> None:
     ("make", "reason"),
     [
         (
-            lambda s, x: s("MatMul", s("Softmax", x), WEIGHT),
-            "normalises encrypted values inside the network",
+            lambda s, x: s("MatMul", s("LogSoftmax", x), WEIGHT),
+            "takes a logarithm of encrypted values inside the network",
         ),
         (
             lambda s, x: s("Reshape", s("Softmax", x), np.array([-1, 2, 2])),
