@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from eer.compiler import CompiledModel, Options, compile_model
 from eer.runtime.client import Client
+from eer.runtime.inputs import RANGE_SHARE
 from eer.runtime.personal import PersonalModel
 from eer.runtime.personalise import personalise
 from eer.runtime.server import Server
@@ -33,6 +34,10 @@ from .learning import Adaptation, Arrays, Start, learn, made_up_inputs, step_for
 
 SAMPLES = 64
 """Made-up inputs that a step is compiled with."""
+
+REACH = 2.0
+"""How far outside the made-up range a step's inputs may lie, in widths of it: a step has no
+interval of approximation to leave, and what lies far out only has to fit the modulus."""
 
 LessonOf = Callable[[Signal], Arrays]
 """From the trunk's values of a user's windows [w, m] to the inputs of a step."""
@@ -178,7 +183,10 @@ def learn_encrypted(
     """Teach a head with `learned_from` [w, ...] and ask it about `asked` [w, ...]."""
     progress("making keys")
     three = (programs.values, programs.step, programs.scores)
-    first, step, scores = (Client(program.client) for program in three)
+    first, step, scores = (
+        Client(program.client, range_share=share)
+        for program, share in zip(three, (RANGE_SHARE, REACH, RANGE_SHARE), strict=True)
+    )
     keys = [client.generate_keys().evaluation for client in (first, step, scores)]
     servers = [Server(program.server, key) for program, key in zip(three, keys, strict=True)]
     progress("the trunk's values")

@@ -124,9 +124,9 @@ def made_up_inputs(size: int, classes: int, settings: Adaptation, samples: int) 
     taught = rng.integers(0, classes, (samples, n))
     share = rng.uniform(0, 2 / n, (samples, n, 1))
     inputs = {
-        WEIGHT: rng.normal(0, spread / 40, (samples, classes, size)),
+        WEIGHT: rng.normal(0, spread / 20, (samples, classes, size)),
         BIAS: rng.normal(0, spread / 8, (samples, classes)),
-        "values": rng.standard_t(5, (samples, n, size)),
+        "values": 1.5 * rng.standard_t(5, (samples, n, size)),
         "directions": settings.rate / 8 * rng.standard_t(5, (samples, n, size)),
     }
     if settings.few is not None:
