@@ -27,7 +27,8 @@ def client_to_bytes(model: ClientModel) -> bytes:
         arrays[f"packing{i}"] = np.stack(spec.packing).astype(np.int64)
         arrays[f"range{i}"] = np.stack([spec.low, spec.high]).astype(np.float64)
     for i, out in enumerate(model.outputs):
-        arrays[f"decoding{i}"] = np.stack([out.ciphers, out.slots]).astype(np.int64)
+        parts = [out.elements, out.ciphers, out.slots]
+        arrays[f"decoding{i}"] = np.stack(parts).astype(np.int64)
     meta: Json = {
         "model_id": model.model_id,
         "name": model.name,
@@ -166,18 +167,21 @@ def _input(entry: Fields, container: Container, index: int, slots: int) -> Input
 def _output(entry: Fields, container: Container, index: int, slots: int) -> OutputSpec:
     shape, elements = _elements(entry)
     decoding = container.array(f"decoding{index}", "<i8", 2)
-    if decoding.shape != (2, elements):
-        raise _wrong(container, f"decoding{index}", f"[2, {elements}]")
-    ciphers, places = decoding
+    if decoding.shape[0] != 3 or not decoding.size:
+        raise _wrong(container, f"decoding{index}", "[3, parts]")
+    owners, ciphers, places = decoding
     if decoding.min() < 0 or places.max() >= slots or ciphers.max() >= MAX_OUTPUTS:
         raise _wrong(container, f"decoding{index}", "made of slots of output ciphertexts")
+    if not np.array_equal(np.unique(owners), np.arange(elements)):
+        raise _wrong(container, f"decoding{index}", f"made of parts of {elements} elements")
     post = entry.text("post")
     if post not in POSTS:
         raise entry.bad("post", f"one of {', '.join(POSTS)}")
     rank = len(shape)
     axis = entry.integer("axis", low=-max(rank, 1), high=max(rank - 1, 0))
     labels, state = entry.texts("labels"), entry.text("state")
-    return OutputSpec(entry.text("name"), shape, ciphers, places, post, axis, labels, state)
+    name = entry.text("name")
+    return OutputSpec(name, shape, owners, ciphers, places, post, axis, labels, state)
 
 
 def _wrong(container: Container, section: str, wanted: str) -> ArtifactError:

@@ -87,6 +87,7 @@ def compute_model_id(
     for out in outputs:
         feeds = [out.state] if out.state else []
         put(_canonical([out.name, list(out.shape), out.post, out.axis, list(out.labels), *feeds]))
+        put(np.ascontiguousarray(out.elements, "<i8").tobytes())
         put(np.ascontiguousarray(out.ciphers, "<i8").tobytes())
         put(np.ascontiguousarray(out.slots, "<i8").tobytes())
     return digest.hexdigest()

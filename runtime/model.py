@@ -49,7 +49,8 @@ class InputSpec:
 class OutputSpec:
     """How one named output is read back.
 
-    Element e of the output (flat, C order) is slot `slots[e]` of output ciphertext `ciphers[e]`.
+    Element e of the output (flat, C order) is the sum of its parts, part k being slot `slots[k]` of
+    output ciphertext `ciphers[k]` and belonging to element `elements[k]`.
     `post` is what the client computes after decryption: "none", "softmax", "log_softmax",
     "sigmoid" or "argmax", along `axis` of `shape` (without the batch axis).
     `labels` names the classes where the user gave names. `state` is the name of the state input
@@ -58,6 +59,7 @@ class OutputSpec:
 
     name: str
     shape: tuple[int, ...]
+    elements: Index
     ciphers: Index
     slots: Index
     post: str

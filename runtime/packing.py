@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -30,9 +31,9 @@ def pack_repeated(values: Vector, row: Index, batch: int) -> Vector:
 
 def unpack_windows(ciphers: Sequence[Vector], spec: OutputSpec, windows: int, batch: int) -> Vector:
     """Output values [windows, *shape] from decrypted slot vectors [slots * batch] each."""
-    flat = np.empty((windows, len(spec.slots)))
+    sums = np.zeros((prod(spec.shape), windows))
     for number in np.unique(spec.ciphers):
         of_this = spec.ciphers == number
         lanes = ciphers[number].reshape(-1, batch)
-        flat[:, of_this] = lanes[spec.slots[of_this], :windows].T
-    return flat.reshape(windows, *spec.shape)
+        np.add.at(sums, spec.elements[of_this], lanes[spec.slots[of_this], :windows])
+    return sums.T.reshape(windows, *spec.shape)

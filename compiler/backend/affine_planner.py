@@ -108,6 +108,7 @@ def plan_affine(
     target = pattern.target
     idle = False
     plans = []
+    parts: list[Index] = []
     for cipher in range(len(pattern.owner)):
         terms = list(ready[cipher])
         if covered:
@@ -135,6 +136,9 @@ def plan_affine(
             terms += [replace(t, source=covered[t.source]) for t in found_terms]
         terms = [t for t in terms if t.mask.any()]
         idle = idle or not terms
+        if pattern.kind == "summed":
+            held = np.any([t.mask for t in terms], axis=0) | (target[cipher] >= 0)
+            parts.append(np.where(held, pattern.owner[cipher], NOTHING))
         terms = terms or _idle_terms(pattern, cipher, sources)
         if not terms:
             return None
@@ -166,6 +170,7 @@ def plan_affine(
         sum(c.babies for _, _, c in plans),
         sum(c.giants for _, _, c in plans),
         milliseconds,
+        np.array(parts) if parts else None,
     )
 
 
@@ -190,7 +195,7 @@ def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:
     k / window shifts.
     """
     low = task.low
-    size = 1 << len(pattern.strides)
+    size = pattern.size
     total = len(pattern.strides) * (cost.rotate(low) + cost.add(low)) * len(pattern.owner)
     terms = ciphers = 0
     for matrix, layout in zip(task.matrices, task.layouts, strict=True):
@@ -252,7 +257,7 @@ def best_plans(
     promising: list[tuple[float, int, AffineTask, Pattern]] = []
     for number, (task, pattern) in enumerate(choices):
         bound = lower_bound(task, pattern, cost)
-        if pattern.kind == "disjoint":
+        if pattern.kind != "sliding":
             promising.append((bound, number, task, pattern))
         elif bound <= SLACK * best:
             keep_plan(plan_affine(task, pattern, cost, SLACK * best))

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..ir.layout import NOTHING, Index, Layout
-from .pattern import Pattern, coset_fold, explicit, scattered, sliding_fold
+from .pattern import Pattern, coset_fold, explicit, scattered, sliding_fold, summed
 
 SKEWS = (0, 1, 2, 3, 4, 8, 16, 32)
 """Slots by which a sliding period exceeds the tensor: replicas then see shifted neighbours."""
@@ -141,12 +141,17 @@ def single_copies(size: int, layouts: list[Index], slots: int) -> Iterator[Patte
     """Patterns for outputs that only the client reads: one copy each, in windows that fit.
 
     The starts are placed so that each window sees every element of the (only) operand, where it
-    has one ciphertext and such starts exist; else evenly.
+    has one ciphertext and such starts exist; else evenly. Windows that the client sums need no
+    fold.
     """
     if size > slots:
         return
     longest = (slots // size).bit_length() - 1
     extents = _extents(layouts[0]) if len(layouts) == 1 else None
+    yield summed(np.arange(size) * (slots // size), slots)
+    filled = None if extents is None else _filled(extents, size)
+    if filled is not None:
+        yield summed(filled, slots)
     for folds in range(longest + 1):
         length = 1 << folds
         yield scattered(np.arange(size) * (slots // size), 1, folds, slots)
@@ -172,6 +177,17 @@ def _extents(layout: Index) -> Index:
         following = np.concatenate([places, places[:1] + slots])[nearest]
         extents = np.maximum(extents, following - at + 1)
     return extents
+
+
+def _filled(extents: Index, count: int) -> Index | None:
+    """Starts, each as soon as the window before it has seen every element, or None."""
+    starts: list[int] = []
+    at = 0
+    for _ in range(count):
+        starts.append(at)
+        if at >= len(extents) or (at := at + int(extents[at])) > len(extents):
+            return None
+    return np.array(starts)
 
 
 def _disjoint(starts: Index, length: int, count: int, slots: int) -> Index | None:

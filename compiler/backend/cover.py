@@ -42,22 +42,22 @@ class Packed:
 def pack_for(pattern: Pattern, cipher: int, matrix: csr_array) -> Packed:
     """Let the client arrange the input so that no rotation is needed before the fold.
 
-    The j-th slot of a window in packed ciphertext c holds the (c * fold + j)-th input that its
+    The j-th slot of a window in packed ciphertext c holds the (c * size + j)-th input that its
     output in ciphertext `cipher` reads; there is no packed ciphertext where none is read.
     """
     owner = pattern.owner[cipher]
     slots = len(owner)
-    folds = len(pattern.strides)
+    size = pattern.size
     rank = _ranks(pattern, cipher)
     counts = np.diff(matrix.indptr)
     reads = np.where(owner >= 0, counts[np.maximum(owner, 0)], 0)
-    ciphers = -(-int(reads.max()) // (1 << folds))
+    ciphers = -(-int(reads.max()) // size)
     index = np.full((ciphers, slots), NOTHING, dtype=np.int64)
     terms = []
     starts = matrix.indptr[np.maximum(owner, 0)]
     for c in range(ciphers):
-        nth = (c << folds) + rank
-        used = (owner >= 0) & (nth < reads)
+        nth = c * size + rank
+        used = (owner >= 0) & (nth < reads) & (rank < size)
         at = np.where(used, starts + nth, 0)
         index[c] = np.where(used, matrix.indices[at], NOTHING)
         mask = np.where(used, matrix.data[at], 0.0)

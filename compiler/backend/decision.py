@@ -39,6 +39,8 @@ class AffinePlan:
     each output ciphertext; all of them are folded by `strides`. `layout` is what comes out.
     `runner_up` is the cheapest plan found for the same map that takes other rotations, products or
     inputs.
+    `parts[k, s]`, where that is left to the client, is the output that slot s of ciphertext k is a
+    part of.
     """
 
     layout: Layout
@@ -52,6 +54,7 @@ class AffinePlan:
     giants: int
     milliseconds: float
     runner_up: RunnerUp | None = None
+    parts: Index | None = None
 
     @property
     def inputs(self) -> int:

@@ -219,12 +219,13 @@ def _output_specs(
     position = {v: k for k, v in enumerate(emitted.program.outputs)}
     specs = []
     for output in graph.outputs:
-        cipher, slot = plan.layouts[output.node].first(graph.nodes[output.node].size)
+        element, cipher, slot = plan.output_parts(output.node, graph.nodes[output.node].size)
         held = np.array([position[v] for v in emitted.values[output.node]], dtype=np.int64)
         specs.append(
             OutputSpec(
                 output.name,
                 output.shape,
+                element,
                 held[cipher],
                 slot,
                 output.post,

@@ -22,9 +22,11 @@ class Pattern:
     same set, on a full coset of the ring); in each, every input has to be used exactly once.
     kind "sliding": windows overlap, one starting at every slot of a period; then each window has
     to see every input exactly once by itself.
+    kind "summed": windows do not overlap and are not folded; the client sums each of them after
+    decryption. `target` has one slot of each window, where the bias is added.
     """
 
-    kind: Literal["disjoint", "sliding"]
+    kind: Literal["disjoint", "sliding", "summed"]
     owner: Index
     window: Index
     target: Index
@@ -33,6 +35,13 @@ class Pattern:
     label: str
     family: str = ""
     """Patterns of one family are alike for what comes after them; the search keeps several."""
+
+    @property
+    def size(self) -> int:
+        """Slots of a window, of the smallest where they differ."""
+        if self.kind != "summed":
+            return 1 << len(self.strides)
+        return int(np.unique(self.window[self.window >= 0], return_counts=True)[1].min())
 
     def sampled(self, windows: int) -> Pattern:
         """The same pattern for some of its (disjoint) windows only, spread over the ring."""
@@ -97,3 +106,13 @@ def scattered(starts: Index, stride: int, folds: int, slots: int) -> Pattern:
         slots,
         f"one copy, stride {stride}, fold {1 << folds}",
     )
+
+
+def summed(starts: Index, slots: int) -> Pattern:
+    """Output o in parts from slot starts[o] up to the next start, or the end of the ring."""
+    ends = np.append(starts[1:], slots)
+    owner = np.full((1, slots), NOTHING, dtype=np.int64)
+    owner[0, starts[0] :] = np.repeat(np.arange(len(starts)), ends - starts)
+    target = np.full((1, slots), NOTHING, dtype=np.int64)
+    target[0, starts] = np.arange(len(starts))
+    return Pattern("summed", owner, owner, target, (), slots, "summed by the client")

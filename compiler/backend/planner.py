@@ -10,7 +10,7 @@ import numpy as np
 from eer.runtime.errors import InternalError, ParameterError
 
 from ..cost import CostModel
-from ..ir.layout import Layout
+from ..ir.layout import Index, Layout
 from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, TensorGraph
 from .affine_planner import AffineTask, best_plans
 from .candidates import (
@@ -58,6 +58,14 @@ class Plan:
     affine: dict[int, AffinePlan]
     milliseconds: float
     contractions: dict[int, ContractionPlan] = field(default_factory=dict)
+
+    def output_parts(self, node: int, size: int) -> tuple[Index, Index, Index]:
+        """(element, cipher, slot) of all parts whose sums by element are the value of a node."""
+        parts = self.affine[node].parts if node in self.affine else None
+        if parts is None:
+            return (np.arange(size), *self.layouts[node].first(size))
+        cipher, slot = np.nonzero(parts >= 0)
+        return parts[cipher, slot], cipher, slot
 
 
 def plan_graph(

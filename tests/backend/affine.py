@@ -126,7 +126,8 @@ def program_of(case: Case, plan: AffinePlan, bias: Vector) -> tuple[Program, tup
 
 
 def check_plan(case: Case, plan: AffinePlan, seed: int = 0) -> Program:
-    """Every slot that the plan's layout claims to hold an element does, whatever fills the rest."""
+    """Every slot that the plan's layout claims to hold an element does, whatever fills the rest;
+    or, where the client sums parts, their sums are the elements."""
     rng = np.random.default_rng(seed)
     values = [rng.integers(-9, 10, m.shape[1]).astype(np.float64) for m in case.matrices]
     bias = rng.integers(-9, 10, case.matrices[0].shape[0]).astype(np.float64)
@@ -140,6 +141,13 @@ def check_plan(case: Case, plan: AffinePlan, seed: int = 0) -> Program:
     index = plan.layout.index
     assert found.shape == index.shape
     assert plan.layout.holds(len(wanted))
+    if plan.parts is not None:
+        sums = np.zeros(len(wanted))
+        for element, value in zip(plan.parts.reshape(-1), found.reshape(-1), strict=True):
+            if element >= 0:
+                sums[element] += value
+        np.testing.assert_allclose(sums, wanted, atol=1e-6)
+        return program
     held = index >= 0
     np.testing.assert_allclose(found[held], wanted[index[held]], atol=1e-6)
     return program

@@ -143,11 +143,11 @@ def run_clear(
     outputs = {}
     for output in scheduled.outputs:
         size = scheduled.nodes[output.node].size
-        cipher, slot = plan.layouts[output.node].first(size)
+        parts = np.transpose(plan.output_parts(output.node, size))
         vectors = [
             engine.decrypt(key, results[v]).reshape(-1, batch) for v in emitted.values[output.node]
         ]
-        outputs[output.name] = np.array(
-            [[vectors[c][s, w] for c, s in zip(cipher, slot, strict=True)] for w in range(windows)]
-        )
+        outputs[output.name] = np.zeros((windows, size))
+        for element, cipher, slot in parts:
+            outputs[output.name][:, element] += vectors[cipher][slot, :windows]
     return outputs

@@ -15,7 +15,7 @@ def spec(
     shape: tuple[int, ...], post: str = "none", axis: int = -1, labels: tuple[str, ...] = ()
 ) -> OutputSpec:
     nothing = np.zeros(int(np.prod(shape)), dtype=np.int64)
-    return OutputSpec("y", shape, nothing, nothing, post, axis, labels)
+    return OutputSpec("y", shape, nothing, nothing, nothing, post, axis, labels)
 
 
 A = np.array([[0.1, 0.9, 0.0], [3.0, 1.0, 2.0], [-1.0, -3.0, -2.0], [0.5, 0.4, 0.3]])
@@ -84,7 +84,8 @@ def test_classes_are_those_that_the_client_decodes(
 
 
 def test_several_outputs_must_all_agree() -> None:
-    other = OutputSpec("z", (1,), np.zeros(1, int), np.zeros(1, int), "none", -1, ())
+    nothing = np.zeros(1, int)
+    other = OutputSpec("z", (1,), nothing, nothing, nothing, "none", -1, ())
     a = {"y": A, "z": np.arange(4.0)[:, None]}
     b = {"y": A, "z": np.array([[0.0], [1.0], [2.0], [9.0]])}
     assert compare(a, b, [spec((3,)), other]).agreement == 0.75

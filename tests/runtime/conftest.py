@@ -50,7 +50,14 @@ def build(program: Program, name: str) -> Sample:
     inputs = (InputSpec("x", (4,), (np.arange(8) // 2,), np.full(4, -1.0), np.full(4, 1.0), True),)
     outputs = (
         OutputSpec(
-            "scores", (2,), np.array([0, 0]), np.array([0, 1]), "none", 0, ("calm", "tense")
+            "scores",
+            (2,),
+            np.array([0, 1]),
+            np.array([0, 0]),
+            np.array([0, 1]),
+            "none",
+            0,
+            ("calm", "tense"),
         ),
     )
     model_id = compute_model_id(params, program, SCALE, inputs, outputs)

@@ -86,7 +86,7 @@ def _input(name: str, role: Role = "window") -> InputSpec:
 
 def _output(name: str, cipher: int, state: str = "", labels: tuple[str, ...] = ()) -> OutputSpec:
     ciphers, slots = np.full(SIZE, cipher), np.arange(SIZE)
-    return OutputSpec(name, (SIZE,), ciphers, slots, "none", 0, labels, state)
+    return OutputSpec(name, (SIZE,), np.arange(SIZE), ciphers, slots, "none", 0, labels, state)
 
 
 def _pair(

@@ -146,6 +146,7 @@ def test_model_id_depends_on_all_that_matters(sample: Sample) -> None:
         changed(3, (replace(spec, packing=(moved,)),)),
         changed(3, (replace(spec, name="z"),)),
         changed(4, (replace(out, slots=out.slots[::-1]),)),
+        changed(4, (replace(out, elements=out.elements[::-1]),)),
         changed(4, (replace(out, post="softmax"),)),
         changed(4, (replace(out, labels=("a", "b")),)),
     ]
@@ -270,10 +271,15 @@ def test_inconsistent_client(sample: Sample) -> None:
         ({}, {"range0": bounds[:, :3]}),
         ({}, {"range0": bounds * np.inf}),
         ({}, {"range0": bounds * np.nan}),
-        ({}, {"decoding0": np.array([[0, 0], [0, 8]])}),
-        ({}, {"decoding0": np.array([[0, -1], [0, 1]])}),
-        ({}, {"decoding0": np.array([[0, 1 << 40], [0, 1]])}),
-        ({}, {"decoding0": np.array([[0], [0]])}),
+        ({}, {"decoding0": np.array([[0, 1], [0, 0], [0, 8]])}),
+        ({}, {"decoding0": np.array([[0, 1], [0, -1], [0, 1]])}),
+        ({}, {"decoding0": np.array([[0, 1], [0, 1 << 40], [0, 1]])}),
+        ({}, {"decoding0": np.array([[0, 2], [0, 0], [0, 1]])}),
+        ({}, {"decoding0": np.array([[0, -1], [0, 0], [0, 1]])}),
+        ({}, {"decoding0": np.array([[0, 0], [0, 0], [0, 1]])}),
+        ({}, {"decoding0": np.array([[0], [0], [0]])}),
+        ({}, {"decoding0": np.array([[0, 0], [0, 1]])}),
+        ({}, {"decoding0": np.zeros((3, 0), int)}),
     ]
     for meta, arrays in changes:
         with pytest.raises(ArtifactError):

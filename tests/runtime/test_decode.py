@@ -15,7 +15,7 @@ def spec(
     post: str, shape: tuple[int, ...] = (3,), axis: int = 0, labels: tuple[str, ...] = ()
 ) -> OutputSpec:
     places = np.arange(int(np.prod(shape)))
-    return OutputSpec("y", shape, places * 0, places, post, axis, labels)
+    return OutputSpec("y", shape, places, places * 0, places, post, axis, labels)
 
 
 SCORES = np.array([[1.0, 2.0, 0.5], [-3.0, -4.0, -2.0]])

@@ -23,7 +23,7 @@ WEIGHTS = RNG.normal(size=(4, 2))
 
 def spec(name: str, size: int, labels: tuple[str, ...] = (), state: str = "") -> OutputSpec:
     places = np.arange(size)
-    return OutputSpec(name, (size,), places * 0, places, "none", 0, labels, state)
+    return OutputSpec(name, (size,), places, places * 0, places, "none", 0, labels, state)
 
 
 @pytest.fixture
