@@ -21,7 +21,7 @@ from .emit import Emitted, emit
 from .levels import assign_levels, deepest_path, levels_used, steps_of
 from .parameters import deepest, schedules
 from .planner import Plan, Search, plan_graph
-from .simulate import Simulation, simulate
+from .simulate import OTHER_NOISE_BITS, SPARE_BITS, Simulation, simulate
 
 COARSEST = 8.0
 """log2 of the smallest plaintext scale that is worth simulating."""
@@ -104,7 +104,13 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
         if not missing:
             exact = simulate(lowered.client, lowered.server.program, sample.inputs)
             _check_exact(sample.outputs, exact.outputs)
-            noisy = simulate(lowered.client, lowered.server.program, sample.inputs, noise_seed=0)
+            noisy = simulate(
+                lowered.client,
+                lowered.server.program,
+                sample.inputs,
+                noise_seed=0,
+                spare_bits=SPARE_BITS + OTHER_NOISE_BITS,
+            )
             # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
             missing = max(exact.missing_bits, noisy.missing_bits)
         if missing and trial.engine == "seal":

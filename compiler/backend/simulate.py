@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log2
+from math import inf, log2
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,15 @@ from eer.runtime.program import Program, Vector
 SPARE_BITS = 2
 """log2 of how much larger than in the simulation a value may be before it overflows."""
 
+OTHER_NOISE_BITS = 1
+"""log2 of how much larger another run's noise may make a value, in an idle slot above all."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Simulation:
     """Outputs by name [windows, elements], and how full the modulus was.
 
-    `missing_bits` is by how many bits the largest value (SPARE_BITS included) exceeds what the
+    `missing_bits` is by how many bits the largest value (spare bits included) exceeds what the
     modulus at its level holds; 0 where everything fits.
     """
 
@@ -42,6 +45,7 @@ def simulate(
     program: Program,
     inputs: Mapping[str, Vector],
     noise_seed: int | None = None,
+    spare_bits: int = SPARE_BITS,
 ) -> Simulation:
     """Run `program` on windows [windows, elements] of each input, `client.batch` at a time."""
     noise = None if noise_seed is None else NoiseModel(noise_seed)
@@ -65,7 +69,7 @@ def simulate(
         for spec in client.outputs:
             parts[spec.name].append(unpack_windows(decrypted, spec, stop - start, client.batch))
     outputs = {name: np.concatenate(found).reshape(windows, -1) for name, found in parts.items()}
-    return Simulation(outputs, int(np.ceil(watched.excess)))
+    return Simulation(outputs, int(np.ceil(max(0.0, watched.excess + spare_bits))))
 
 
 def _rows(client: ClientModel) -> list[tuple[Any, Any, int, float]]:
@@ -84,7 +88,7 @@ class _Watched:
         self._inner = inner
         self._key = key
         self._capacity = _capacities(engine.params)
-        self.excess = 0.0
+        self.excess = -inf
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
@@ -103,7 +107,7 @@ class _Watched:
         largest = float(np.abs(self._engine.decrypt(self._key, cipher)).max())
         if largest == 0:
             return
-        bits = log2(largest) + log2(self._inner.scale(cipher)) + 1 + SPARE_BITS
+        bits = log2(largest) + log2(self._inner.scale(cipher)) + 1
         self.excess = max(self.excess, bits - self._capacity[self._inner.level(cipher)])
 
 
