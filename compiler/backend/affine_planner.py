@@ -170,7 +170,7 @@ def plan_affine(
         sum(c.babies for _, _, c in plans),
         sum(c.giants for _, _, c in plans),
         milliseconds,
-        np.array(parts) if parts else None,
+        parts=np.array(parts) if parts else None,
     )
 
 

@@ -9,14 +9,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..ir.layout import NOTHING, Index, Layout
-from .pattern import Pattern, coset_fold, explicit, scattered, sliding_fold, summed
+from .pattern import Pattern, coset_fold, explicit, scattered, sliding_fold, summed, windows_from
 
 SKEWS = (0, 1, 2, 3, 4, 8, 16, 32)
 """Slots by which a sliding period exceeds the tensor: replicas then see shifted neighbours."""
-
-
-MAX_STEPS = 3
-"""Distances between output channels to try for one input layout."""
 
 
 def orders(shape: tuple[int, ...]) -> list[Index]:
@@ -64,68 +60,6 @@ def replicated(order: Index, slots: int, family: str) -> Iterator[Pattern]:
         folds += 1
 
 
-def pitched(shape: tuple[int, ...], layout: Layout, matrix: csr_array) -> Iterator[Pattern]:
-    """Outputs placed where their inputs are: the channels of one position from its first input on.
-
-    For maps of the same form at every position (convolutions), such a place keeps the shifts the
-    same at every position, whatever pitch and gaps the inputs lie in. `shape` is (channels, axes).
-    """
-    axes = [d for d in shape if d > 1]
-    if not 2 <= len(axes) <= 3 or int(np.prod(axes)) != matrix.shape[0]:
-        return
-    channels, space = axes[0], tuple(axes[1:])
-    anchor = _anchors(space, layout, matrix)
-    if anchor is None:
-        return
-    slots = layout.slots
-    found = 0
-    for step in _channel_steps(layout, matrix, slots):
-        places = (anchor[None, :] + step * np.arange(channels)[:, None]) % slots
-        if found == MAX_STEPS or len(np.unique(places)) < places.size:
-            continue
-        found += 1
-        target = np.full((1, slots), NOTHING, dtype=np.int64)
-        target[0, places.reshape(-1)] = np.arange(places.size)
-        pattern = explicit(target, f"pitched, channels {step} apart")
-        yield replace(pattern, family="pitched")
-
-
-def _channel_steps(layout: Layout, matrix: csr_array, slots: int) -> list[int]:
-    """Distances to try between output channels: those between inputs of one output, then any."""
-    _, place = layout.first(matrix.shape[1])
-    longest = int(np.argmax(np.diff(matrix.indptr)))
-    row = np.sort(place[matrix.indices[matrix.indptr[longest] : matrix.indptr[longest + 1]]])
-    steps, counts = np.unique((row[None, :] - row[:, None]) % slots, return_counts=True)
-    often = [int(s) for s in steps[np.argsort(-counts, kind="stable")] if s][:64]
-    return list(dict.fromkeys([1, *often, *range(2, 64)]))
-
-
-def _anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index | None:
-    """Slot of each position: an affine function of its coordinates, from interior positions."""
-    slots = layout.slots
-    _, place = layout.first(matrix.shape[1])
-    positions = int(np.prod(space))
-    counts = np.diff(matrix.indptr)[:positions]
-    lows = np.array(
-        [
-            place[matrix.indices[matrix.indptr[p] : matrix.indptr[p + 1]]].min(initial=slots)
-            for p in range(positions)
-        ]
-    ).reshape(space)
-    full = (counts == counts.max()).reshape(space)
-    pitches = []
-    for axis in range(len(space)):
-        both = np.logical_and(np.delete(full, -1, axis), np.delete(full, 0, axis))
-        steps = np.diff(lows, axis=axis)[both]
-        if not len(steps) or (steps != steps[0]).any():
-            return None
-        pitches.append(int(steps[0]))
-    inner = tuple(int(c[0]) for c in np.nonzero(full))
-    origin = int(lows[inner]) - sum(p * c for p, c in zip(pitches, inner, strict=True))
-    grid = np.indices(space).reshape(len(space), -1)
-    return (origin + np.array(pitches) @ grid) % slots
-
-
 def in_place(layout: Layout, matrix: csr_array) -> Iterator[Pattern]:
     """Outputs of a map that reads one element each, all different, where these stand."""
     if not (np.diff(matrix.indptr) == 1).all() or len(np.unique(matrix.indices)) < matrix.shape[0]:
@@ -141,17 +75,12 @@ def single_copies(size: int, layouts: list[Index], slots: int) -> Iterator[Patte
     """Patterns for outputs that only the client reads: one copy each, in windows that fit.
 
     The starts are placed so that each window sees every element of the (only) operand, where it
-    has one ciphertext and such starts exist; else evenly. Windows that the client sums need no
-    fold.
+    has one ciphertext and such starts exist; else evenly.
     """
     if size > slots:
         return
     longest = (slots // size).bit_length() - 1
     extents = _extents(layouts[0]) if len(layouts) == 1 else None
-    yield summed(np.arange(size) * (slots // size), slots)
-    filled = None if extents is None else _filled(extents, size)
-    if filled is not None:
-        yield summed(filled, slots)
     for folds in range(longest + 1):
         length = 1 << folds
         yield scattered(np.arange(size) * (slots // size), 1, folds, slots)
@@ -177,6 +106,39 @@ def _extents(layout: Index) -> Index:
         following = np.concatenate([places, places[:1] + slots])[nearest]
         extents = np.maximum(extents, following - at + 1)
     return extents
+
+
+def client_sums(size: int, layouts: list[Index], slots: int) -> Iterator[Pattern]:
+    """Patterns for outputs that only the client reads, in parts that it sums: no fold.
+
+    In windows of the same length; for a single operand ciphertext also in windows that just see
+    every element, or around one copy of it, turned.
+    """
+    if size > slots:
+        return
+    yield summed(windows_from(np.arange(size) * (slots // size), slots))
+    if len(layouts) == 1:
+        filled = _filled(_extents(layouts[0]), size)
+        if filled is not None:
+            yield summed(windows_from(filled, slots))
+        else:
+            yield from _turned(layouts[0], size)
+
+
+def _turned(layout: Index, size: int) -> Iterator[Pattern]:
+    """Windows of one copy of the operand each, where rotations by multiples of a step bring it."""
+    slots = len(layout)
+    elements, place = np.unique(layout, return_index=True)
+    place = place[elements != NOTHING]
+    if not len(place) * size <= slots:
+        return
+    for step in (*range(1, slots // size), 0):
+        places = (place - step * np.arange(size)[:, None]) % slots
+        if len(np.unique(places)) == places.size:
+            owner = np.full(slots, NOTHING, dtype=np.int64)
+            owner[places] = np.arange(size)[:, None]
+            yield summed(owner)
+            return
 
 
 def _filled(extents: Index, count: int) -> Index | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ..ir.layout import NOTHING, Index, Layout
+from ..ir.layout import NOTHING, Index, Layout, period_of
 from .pattern import Pattern
 
 Vector = NDArray[np.float64]
@@ -94,10 +94,7 @@ class Source:
 
 def read(index: Index, operand: int) -> Source:
     """A source with its period, the smallest power of two."""
-    period = len(index)
-    while period % 2 == 0 and (index[: period // 2] == index[period // 2 : period]).all():
-        period //= 2
-    return Source(index, operand, period)
+    return Source(index, operand, period_of(index))
 
 
 def slide(
@@ -122,7 +119,7 @@ def slide(
     starts = np.flatnonzero(pattern.target[0] >= 0)
     present = len(np.unique(source.index[source.index >= 0]))
     blocks = -(-present // size)
-    if blocks > MAX_BLOCKS:
+    if blocks > MAX_BLOCKS or not _slides_somewhere(pattern, source, used, tags, blocks):
         return None
     sums = np.zeros(slots, dtype=np.uint64)
     masks: list[tuple[int, Vector]] = []
@@ -146,6 +143,32 @@ def slide(
         if Layout(target).holds(matrix.shape[0]):
             return tuple(Term(0, s, m) for s, m in masks if m.any()), target
     return None
+
+
+def _slides_somewhere(
+    pattern: Pattern,
+    source: Source,
+    used: NDArray[np.bool_],
+    tags: NDArray[np.uint64],
+    blocks: int,
+) -> bool:
+    """Whether a window of the output that reads the most inputs sees each of them once, in as many
+    blocks as `slide` tries: a quick look before all windows are checked."""
+    row = int(np.argmax(used.sum(axis=1)))
+    offsets = np.zeros(1, dtype=np.int64)
+    for stride in pattern.strides:
+        offsets = np.concatenate([offsets, offsets + stride])
+    at = np.flatnonzero(pattern.target[0] == row)[:, None] + offsets
+    taken = np.where(used[row], tags, np.uint64(0))
+    # The last entry stands for slots that hold nothing.
+    taken = np.append(taken, np.uint64(0))
+    sums = np.zeros(len(at), dtype=np.uint64)
+    for block in range(blocks + 1):
+        shift = block * pattern.period * len(offsets)
+        sums += taken[source.index[(at + shift) % len(source.index)]].sum(axis=1, dtype=np.uint64)
+        if block >= blocks - 1 and (sums == taken.sum(dtype=np.uint64)).any():
+            return True
+    return False
 
 
 class _Pairs:

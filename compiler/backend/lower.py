@@ -81,6 +81,7 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     steps = steps_of(graph)
     headroom = _headroom(sample)
     refused: ParameterError | None = None
+    planned: dict[tuple[int, tuple[bool, ...]], Plan] = {}
     queue = list(schedules(target.engine, steps, headroom, target.security))
     while queue:
         candidate = queue.pop(0)
@@ -91,7 +92,11 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
             continue
         try:
             cost = CostModel(trial.log_n, target.costs)
-            plan = plan_graph(graph, slots, cost, target.search, candidate.rescaling)
+            # Costs depend on levels, not on the primes' sizes: so does the plan.
+            key = (trial.log_n, candidate.rescaling.rescales)
+            if key not in planned:
+                planned[key] = plan_graph(graph, slots, cost, target.search, candidate.rescaling)
+            plan = replace(planned[key], rescaling=candidate.rescaling)
         except ParameterError as problem:
             refused = problem
             continue

@@ -108,11 +108,18 @@ def scattered(starts: Index, stride: int, folds: int, slots: int) -> Pattern:
     )
 
 
-def summed(starts: Index, slots: int) -> Pattern:
-    """Output o in parts from slot starts[o] up to the next start, or the end of the ring."""
-    ends = np.append(starts[1:], slots)
-    owner = np.full((1, slots), NOTHING, dtype=np.int64)
-    owner[0, starts[0] :] = np.repeat(np.arange(len(starts)), ends - starts)
-    target = np.full((1, slots), NOTHING, dtype=np.int64)
-    target[0, starts] = np.arange(len(starts))
-    return Pattern("summed", owner, owner, target, (), slots, "summed by the client")
+def summed(owner: Index) -> Pattern:
+    """`owner` [slots] says which output each slot holds a part of; the client sums them."""
+    outputs, first = np.unique(owner, return_index=True)
+    target = np.full((1, len(owner)), NOTHING, dtype=np.int64)
+    target[0, first[outputs >= 0]] = outputs[outputs >= 0]
+    rows = owner[None, :]
+    return Pattern("summed", rows, rows, target, (), len(owner), "summed by the client")
+
+
+def windows_from(starts: Index, slots: int) -> Index:
+    """Owners [slots]: o from slot starts[o] up to the next start, or the end of the ring."""
+    owner = np.full(slots, NOTHING, dtype=np.int64)
+    lengths = np.append(starts[1:], slots) - starts
+    owner[starts[0] :] = np.repeat(np.arange(len(starts)), lengths)
+    return owner

@@ -14,15 +14,16 @@ from ..ir.layout import Index, Layout
 from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, TensorGraph
 from .affine_planner import AffineTask, best_plans
 from .candidates import (
+    client_sums,
     in_place,
     orders,
-    pitched,
     replicated,
     single_copies,
     split_over_ciphers,
 )
 from .contraction import ContractionPlan, ContractionTask
 from .contraction_planner import contraction_plans
+from .convolutions import channel_folds, pitched
 from .decision import AffinePlan
 from .levels import assign_levels
 from .pattern import Pattern, explicit
@@ -241,11 +242,16 @@ def _patterns(
     if not users:
         reads = [i for layout in task.layouts if layout is not None for i in layout.index]
         yield from single_copies(node.size, reads, state.slots)
+        # A state goes back to the server as it is.
+        if not any(o.state for o in graph.outputs if o.node == number):
+            yield from client_sums(node.size, reads, state.slots)
     for n, order in enumerate(orders(node.shape)):
         yield from replicated(order, state.slots, f"order {n}")
     for k, layout in enumerate(task.layouts):
         if layout is not None and layout.ciphers == 1:
             yield from pitched(node.shape, layout, task.matrices[k])
+            read = graph.nodes[node.operands[k]].shape
+            yield from channel_folds(node.shape, read, layout, task.matrices[k])
 
 
 def _needs_own_layout(graph: TensorGraph, number: int) -> bool:

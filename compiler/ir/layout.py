@@ -54,3 +54,11 @@ class Layout:
     def signature(self) -> bytes:
         """Equal for equal layouts."""
         return self.index.tobytes() + bytes([self.clean])
+
+
+def period_of(index: Index) -> int:
+    """The smallest power of two of slots after which a layout [slots] repeats."""
+    period = len(index)
+    while period % 2 == 0 and (index[: period // 2] == index[period // 2 : period]).all():
+        period //= 2
+    return period

@@ -15,12 +15,13 @@ from eer.compiler.backend.affine_planner import (
     plan_affine,
 )
 from eer.compiler.backend.candidates import (
+    client_sums,
     orders,
-    pitched,
     replicated,
     single_copies,
     split_over_ciphers,
 )
+from eer.compiler.backend.convolutions import pitched
 from eer.compiler.backend.pattern import Pattern, explicit
 from eer.compiler.cost import CostModel
 from eer.compiler.ir.layout import NOTHING, Layout
@@ -37,7 +38,7 @@ def patterns(case: Case) -> list[Pattern]:
     if rows > case.slots:
         return [split_over_ciphers(order, case.slots) for order in orders((rows,))]
     reads = [row for layout in case.layouts if layout is not None for row in layout.index]
-    found = list(single_copies(rows, reads, case.slots))
+    found = [f for make in (single_copies, client_sums) for f in make(rows, reads, case.slots)]
     shapes = [(rows,), *((k, rows // k) for k in (2, 3) if rows % k == 0)]
     for shape in shapes:
         for n, order in enumerate(orders(shape)):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from eer.compiler.backend.candidates import orders, replicated, single_copies
+from eer.compiler.backend.candidates import client_sums, orders, replicated, single_copies
 from eer.compiler.backend.cover import Source, Term, cover, pack_for, read, slide
 from eer.compiler.backend.pattern import Pattern, explicit, sliding_fold
 from eer.compiler.ir.layout import NOTHING, Index, Layout
@@ -43,6 +43,7 @@ def disjoint_patterns(case: Case) -> list[Pattern]:
     if rows <= case.slots:
         reads = [s.index for s in sources_of(case)]
         found += single_copies(rows, reads, case.slots)
+        found += client_sums(rows, reads, case.slots)
         found += (p for p in replicated(np.arange(rows), case.slots, "") if p.kind == "disjoint")
     return found
 
@@ -233,7 +234,7 @@ def test_single_copies_have_windows_of_their_own(size: int, held: str, seed: int
     }
     reads = layouts.get(held) if held in layouts else [random_layout(rng, 9, 64, held).index[0]]
     assert reads is not None
-    found = list(single_copies(size, reads, 64))
+    found = [*single_copies(size, reads, 64), *client_sums(size, reads, 64)]
     assert found
     for pattern in found:
         windows = windows_of(pattern)

@@ -1,0 +1,132 @@
+"""Patterns for convolutions: maps of the same form at every position of their input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ..ir.layout import NOTHING, Index, Layout, period_of
+from .pattern import Pattern, explicit, scattered
+
+MAX_STEPS = 3
+"""Distances between output channels to try for one input layout."""
+
+
+def pitched(shape: tuple[int, ...], layout: Layout, matrix: csr_array) -> Iterator[Pattern]:
+    """Outputs placed where their inputs are: the channels of one position from its first input on.
+
+    For maps of the same form at every position (convolutions), such a place keeps the shifts the
+    same at every position, whatever pitch and gaps the inputs lie in. `shape` is (channels, axes).
+    """
+    axes = [d for d in shape if d > 1]
+    if not 2 <= len(axes) <= 3 or int(np.prod(axes)) != matrix.shape[0]:
+        return
+    channels, space = axes[0], tuple(axes[1:])
+    anchor = _anchors(space, layout, matrix)
+    if anchor is None:
+        return
+    slots = layout.slots
+    found = 0
+    for step in _channel_steps(layout, matrix, slots):
+        places = (anchor[None, :] + step * np.arange(channels)[:, None]) % slots
+        if found == MAX_STEPS or len(np.unique(places)) < places.size:
+            continue
+        found += 1
+        target = np.full((1, slots), NOTHING, dtype=np.int64)
+        target[0, places.reshape(-1)] = np.arange(places.size)
+        pattern = explicit(target, f"pitched, channels {step} apart")
+        yield replace(pattern, family="pitched")
+
+
+def _channel_steps(layout: Layout, matrix: csr_array, slots: int) -> list[int]:
+    """Distances to try between output channels: those between inputs of one output, then any."""
+    _, place = layout.first(matrix.shape[1])
+    longest = int(np.argmax(np.diff(matrix.indptr)))
+    row = np.sort(place[matrix.indices[matrix.indptr[longest] : matrix.indptr[longest + 1]]])
+    steps, counts = np.unique((row[None, :] - row[:, None]) % slots, return_counts=True)
+    often = [int(s) for s in steps[np.argsort(-counts, kind="stable")] if s][:64]
+    return list(dict.fromkeys([1, *often, *range(2, 64)]))
+
+
+def _anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index | None:
+    """Slot of each position: an affine function of its coordinates, from interior positions."""
+    slots = layout.slots
+    _, place = layout.first(matrix.shape[1])
+    positions = int(np.prod(space))
+    counts = np.diff(matrix.indptr)[:positions]
+    lows = np.array(
+        [
+            place[matrix.indices[matrix.indptr[p] : matrix.indptr[p + 1]]].min(initial=slots)
+            for p in range(positions)
+        ]
+    ).reshape(space)
+    full = (counts == counts.max()).reshape(space)
+    pitches = []
+    for axis in range(len(space)):
+        both = np.logical_and(np.delete(full, -1, axis), np.delete(full, 0, axis))
+        steps = np.diff(lows, axis=axis)[both]
+        if not len(steps) or (steps != steps[0]).any():
+            return None
+        pitches.append(int(steps[0]))
+    inner = tuple(int(c[0]) for c in np.nonzero(full))
+    origin = int(lows[inner]) - sum(p * c for p, c in zip(pitches, inner, strict=True))
+    grid = np.indices(space).reshape(len(space), -1)
+    return (origin + np.array(pitches) @ grid) % slots
+
+
+def channel_folds(
+    shape: tuple[int, ...], operand_shape: tuple[int, ...], layout: Layout, matrix: csr_array
+) -> Iterator[Pattern]:
+    """Folds over the input's channels, where those stand a fixed distance apart.
+
+    The windows of one output channel lie where its inputs do, those of other channels around other
+    replicas of the input, where they see the same, or in gaps between positions. What remains are
+    about as many shifts as a kernel has taps. Both shapes are (channels, axes).
+    """
+    axes, read = ([d for d in s if d > 1] for s in (shape, operand_shape))
+    if not 2 <= len(axes) <= 3 or len(read) != len(axes):
+        return
+    if matrix.shape != (int(np.prod(axes)), int(np.prod(read))):
+        return
+    anchor = _anchors(tuple(axes[1:]), layout, matrix)
+    pitch = _channel_pitch(read, layout)
+    if anchor is None or pitch is None:
+        return
+    for folds in range((read[0] - 1).bit_length(), 0, -1):
+        window = pitch * np.arange(1 << folds)
+        starts = _disjoint_windows(anchor, window, axes[0], layout)
+        if starts is not None:
+            pattern = scattered(starts, pitch, folds, layout.slots)
+            yield replace(pattern, family="channels", label=f"channels, fold {1 << folds}")
+
+
+def _channel_pitch(shape: list[int], layout: Layout) -> int | None:
+    """Slots from one channel to the next, the same everywhere, or None."""
+    _, place = layout.first(int(np.prod(shape)))
+    steps = np.diff(place.reshape(shape[0], -1), axis=0)
+    return int(steps[0, 0]) if (steps == steps[0, 0]).all() else None
+
+
+def _disjoint_windows(anchor: Index, window: Index, channels: int, layout: Layout) -> Index | None:
+    """Starts [channels * positions] whose windows share no slot, or None.
+
+    Around the replicas of the input first, then a slot further on, and so on.
+    """
+    slots, period = layout.slots, period_of(layout.index[0])
+    base = (anchor[:, None] + window).reshape(-1)
+    taken = np.zeros(slots, dtype=bool)
+    starts: list[Index] = []
+    if len(np.unique(base % slots)) < base.size or base.size * channels > slots:
+        return None
+    for gap in range(period):
+        for replica in range(0, slots, period):
+            places = (base + replica + gap) % slots
+            if not taken[places].any():
+                taken[places] = True
+                starts.append((anchor + replica + gap) % slots)
+                if len(starts) == channels:
+                    return np.concatenate(starts)
+    return None
