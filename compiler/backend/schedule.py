@@ -21,7 +21,7 @@ LARGEST_PRIME = 60
 SMALLEST_RESCALE = 18
 """Bits below which a rescale is not worth a prime (and primes that are 1 mod 2N run out)."""
 
-LEAST_PRECISION, MOST_PRECISION = 6.0, 30.0
+LEAST_PRECISION, MOST_PRECISION = 6.0, 32.0
 """Bits of precision below which a schedule is of no use, and beyond which nobody needs more."""
 
 PRECISION_STEP = 0.25
