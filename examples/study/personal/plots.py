@@ -52,7 +52,7 @@ def _subjects(axes: Any, protocol: PersonalProtocol, folds: tuple[PersonalFold, 
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("held-out subject")
     axes.set_ylabel("accuracy of later windows")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 
 
 def _learning(axes: Any, protocol: PersonalProtocol, folds: tuple[PersonalFold, ...]) -> None:
@@ -81,4 +81,4 @@ def _latency(axes: Any, protocol: PersonalProtocol, folds: tuple[PersonalFold, .
         axes.text(total, row, f" {total:.0f} ms", va="center")
     axes.set_xlim(0, left.max() * 1.15)
     axes.set_xlabel("milliseconds for one window alone")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
