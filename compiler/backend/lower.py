@@ -71,11 +71,21 @@ class Lowered:
 def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     """The model on the smallest ring whose simulated noise `target` accepts.
 
-    Raises ParameterError where no ring is deep, large or precise enough, ModelError where an output
-    does not depend on the inputs, InternalError where the program does not compute what the graph
-    does.
+    Idle slots are given room for other noise than the simulated one; where no ring has that room,
+    what the simulation itself calls for. Raises ParameterError where no ring is deep, large or
+    precise enough, ModelError where an output does not depend on the inputs, InternalError where
+    the program does not compute what the graph does.
     """
     _refuse_constant_outputs(graph)
+    try:
+        return _lower(graph, sample, target, SPARE_BITS + OTHER_NOISE_BITS)
+    except ParameterError:
+        if max(assign_levels(graph)) > deepest(target.engine):
+            raise
+        return _lower(graph, sample, target, SPARE_BITS)
+
+
+def _lower(graph: TensorGraph, sample: Sample, target: Target, spare_bits: int) -> Lowered:
     levels = assign_levels(graph)
     depth = max(levels)
     steps = steps_of(graph)
@@ -114,7 +124,7 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
                 lowered.server.program,
                 sample.inputs,
                 noise_seed=0,
-                spare_bits=SPARE_BITS + OTHER_NOISE_BITS,
+                spare_bits=spare_bits,
             )
             # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
             missing = max(exact.missing_bits, noisy.missing_bits)

@@ -85,7 +85,7 @@ def calibrate(
             "data is unknown. Give calibration data, or set the input range"
         )
     else:
-        given = max((len(array) for array in data.values()), default=0)
+        given = max((len(np.atleast_1d(array)) for array in data.values()), default=0)
         data = {**data, **{name: np.tile(w, (given, 1)) for name, w in known.items()}}
         rows = _checked_rows(sizes, data)
         count = len(next(iter(rows.values())))

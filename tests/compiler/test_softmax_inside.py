@@ -52,7 +52,11 @@ def test_its_polynomials_are_close(classes: int, error: float) -> None:
     """Of degree 7, on inputs like those of the calibration."""
     reach = 3.0 if classes < 4 else 1.0
     x = np.random.default_rng(0).uniform(-reach, reach, (1000, classes))
-    compiled = compile_model(probabilities(classes), x[:900], Options(tolerance=0.02, effort="low"))
+    compiled = compile_model(
+        probabilities(classes),
+        x[:900],
+        Options(tolerance=0.02, effort="low", degrees={"softmax": 7}),
+    )
     found = compiled.simulated(x[900:])["y"]
     assert np.abs(found - (softmax(x[900:], axis=1) - 0.5)).max() < error
     names = {fit["function"] for fit in compiled.report["activations"]["fits"]}

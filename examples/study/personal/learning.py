@@ -48,6 +48,11 @@ class Adaptation:
     cubic stands for."""
 
 
+REACH = 2.0
+"""Largest score of the general head, in root mean squares, that the sharpening cubic is good for;
+beyond, it bends back."""
+
+
 def supervised_only(settings: Adaptation) -> Adaptation:
     """The same with the labelled windows alone."""
     if settings.few is None:
@@ -145,12 +150,15 @@ def lesson(
 
     `values` [w, 2 m + k] are what `LessonValues` makes of the user's windows, `classes` [w] their
     classes, `count` is the number of classes.
-    Labelled windows have the importance 1 together, or share it with those without labels.
+    Labelled windows have the importance 1 together, or share it with those without labels. Those
+    without are left out where the general head's scores are beyond REACH.
     """
+    size = (values.shape[1] - count) // 2
     labelled = _sample(chosen.labelled, settings.rows)
     unlabelled = np.zeros(0, dtype=np.int64)
     if settings.few is not None:
-        unlabelled = _sample(chosen.unlabelled, settings.rows - len(labelled))
+        believable = np.abs(values[:, 2 * size :]).max(axis=1) <= REACH
+        unlabelled = _sample(chosen.unlabelled & believable, settings.rows - len(labelled))
     rows = np.concatenate([labelled, unlabelled])
     total = 1.0 if settings.few is None else 1.0 + settings.trust
     targets, importance, doubt = (np.zeros((settings.rows, n)) for n in (count, 1, 1))
@@ -158,7 +166,6 @@ def lesson(
     importance[: len(labelled)] = 1 / len(labelled) / total
     # Windows of no importance fill up: the first one again, for it lies in the calibrated range.
     filled = np.concatenate([rows, np.repeat(rows[:1], settings.rows - len(rows))])
-    size = (values.shape[1] - count) // 2
     own, directions, general = np.split(values[filled], (size, 2 * size), axis=1)
     inputs = {"values": own, "directions": directions}
     if settings.few is not None:
