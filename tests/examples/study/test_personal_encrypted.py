@@ -42,7 +42,7 @@ def people() -> Windows:
     return Windows(tuple("abcd"), values, label, subject, start, "made up", synthetic=True)
 
 
-@pytest.mark.parametrize("few", [None, 2])
+@pytest.mark.parametrize("few", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_learned_encrypted_as_in_the_clear(tmp_path: Path, few: int | None) -> None:
     settings = Adaptation(steps=2, rows=16, few=few)
     # By the training subjects' scale: their own would hide what is personal.
