@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from math import ceil, floor, log2
 
+import numpy as np
+
 from eer.runtime.params import MAX_LOG_QP_128, CkksLiteral, CkksParams
 from eer.runtime.program_codec import SCALE_UNITS
 
@@ -152,13 +154,17 @@ def _rules(steps: tuple[Step, ...], headroom: int, log_n: int) -> Iterator[_Rule
 
 
 def _most_precise(rules: _Rules) -> tuple[_Draft | None, float]:
-    """The draft of the highest precision within the security table, by bisection.
+    """The draft of the highest precision within the security table: bit by bit, then by bisection.
 
-    Small primes run out on large rings: from there down to the first draft that has all it needs.
+    Bisection alone would miss drafts: whether one fits does not fall steadily with the precision,
+    since a rescale may have too few bits to drop at a low one. Small primes run out on large
+    rings: from there down to the first draft that has all it needs.
     """
-    low, high = LEAST_PRECISION, MOST_PRECISION
-    if not _fits_table(_walk(rules, low), rules):
+    bits = np.arange(MOST_PRECISION, LEAST_PRECISION - 1, -1)
+    low = next((float(b) for b in bits if _fits_table(_walk(rules, float(b)), rules)), None)
+    if low is None:
         return None, 0.0
+    high = low + 1
     while high - low > PRECISION_STEP:
         middle = (low + high) / 2
         if _fits_table(_walk(rules, middle), rules):
