@@ -258,6 +258,7 @@ def test_inconsistent_client(sample: Sample) -> None:
         ({"inputs": [i[0] | {"role": "state"}]}, {}),
         ({"outputs": []}, {}),
         ({"outputs": [o[0] | {"post": "eval"}]}, {}),
+        ({"outputs": [o[0] | {"shape": [2**40]}]}, {}),
         ({"outputs": [o[0] | {"axis": 1}]}, {}),
         ({"outputs": [o[0] | {"labels": [1]}]}, {}),
         ({"outputs": [o[0] | {"state": "x"}]}, {}),
