@@ -4,6 +4,9 @@ Values are numbered from 0: first the input ciphertexts, then one value for each
 order. A program is planned on `slots` slots, a power of two. An engine with B times as many slots
 runs it unchanged with every rotation times B and every vector element repeated B times: slot
 s*B + b belongs to window b, so B windows share each ciphertext at the latency of one.
+
+Slots are complex. A model's values stand in real parts; imaginary parts are zero or of no account,
+but where a plan says that they hold a second value, and the client keeps real parts alone.
 """
 
 from __future__ import annotations
@@ -25,6 +28,20 @@ class Rotate:
 
     src: int
     step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conjugate:
+    """Complex conjugate, slot-wise. `Add` of a value and its conjugate is twice its real part."""
+
+    src: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimesI:
+    """Product with the imaginary unit, slot-wise: exact, at the same level and scale."""
+
+    src: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,9 @@ class LevelDown:
     level: int
 
 
-Instruction = Rotate | Add | Sub | Negate | AddPlain | DotPlain | DotCipher | LevelDown
+Instruction = (
+    Rotate | Conjugate | TimesI | Add | Sub | Negate | AddPlain | DotPlain | DotCipher | LevelDown
+)
 
 
 def operands(instruction: Instruction) -> tuple[int, ...]:
@@ -97,7 +116,9 @@ def operands(instruction: Instruction) -> tuple[int, ...]:
     match instruction:
         case Add(a, b) | Sub(a, b):
             return (a, b)
-        case Rotate(src, _) | Negate(src) | AddPlain(src, _) | LevelDown(src, _):
+        case Conjugate(src) | TimesI(src) | Negate(src):
+            return (src,)
+        case Rotate(src, _) | AddPlain(src, _) | LevelDown(src, _):
             return (src,)
         case DotPlain(srcs=srcs):
             return srcs
@@ -107,7 +128,9 @@ def operands(instruction: Instruction) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """Instructions, their plaintext vectors (float64 [slots] each), inputs and outputs.
+    """Instructions, their plaintext vectors ([slots] each), inputs and outputs.
+
+    Plaintexts are float64, those of a DotPlain float64 or complex128.
 
     `input_levels[k]` is the level at which input ciphertext k is encrypted, `outputs` the numbers
     of the values that go back to the client. `labels[i]` names the layer instruction i belongs to.
@@ -140,6 +163,12 @@ class Program:
                 step = ins.step % self.slots
                 highest[step] = max(highest[step], levels[number])
         return tuple(highest.values())
+
+    @property
+    def conjugation_level(self) -> int | None:
+        """The highest level at which a value is conjugated; None where none is."""
+        levels = infer_levels(self)
+        return max((levels[n] for n, ins in self if isinstance(ins, Conjugate)), default=None)
 
     @property
     def multiplies(self) -> bool:
