@@ -16,7 +16,7 @@ from eer.runtime.params import CkksParams
 from eer.runtime.program import DotCipher, DotPlain, Program, infer_levels, operands
 
 from .predict import encoded_plains
-from .sizes import WORD, key_bytes_held
+from .sizes import WORD, galois_levels, key_bytes_held
 
 PROCESS = {"seal": 53e6, "desilo": 117e6}
 """Bytes of a process that has loaded Python, numpy and the engine's library, and no model yet."""
@@ -49,10 +49,10 @@ class ServerMemory:
 
 
 def predict_memory(program: Program, params: CkksParams) -> ServerMemory:
-    """What `program` takes, with keys for its rotations."""
+    """What `program` takes, with its Galois keys."""
     encoded = sum(_plain_bytes(params, level) for _, level in encoded_plains(program))
-    vectors = len(program.plains) * program.slots * WORD
-    keys = key_bytes_held(params, program.rotation_levels)
+    vectors = sum(plain.nbytes for plain in program.plains)
+    keys = key_bytes_held(params, galois_levels(program))
     process = PROCESS.get(params.engine, min(PROCESS.values()))
     return ServerMemory(process, keys, encoded + vectors, _most_ciphertexts(program, params))
 

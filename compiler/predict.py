@@ -13,11 +13,13 @@ from eer.runtime.executor import schedule
 from eer.runtime.program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     LevelDown,
     Program,
     Rotate,
+    TimesI,
     infer_levels,
 )
 
@@ -91,13 +93,17 @@ def _instructions(
     for step in schedule(program):
         number, ins = step.numbers[0], step.instructions[0]
         match ins:
-            case Rotate(src, _) if isinstance(step.instructions[-1], Add):
-                # A fold. The rotation's own number is not among those that the step leaves.
+            case Rotate(src=src) | Conjugate(src) if isinstance(step.instructions[-1], Add):
+                # A fold. What it adds has a number that is not among those that the step leaves.
                 yield number - 1, cost.rotate(levels[src])
                 yield number, cost.accumulate(levels[src])
             case Rotate(src, _):
                 together = cost.rotate_many(levels[src], len(step.numbers))
                 yield from ((n, together / len(step.numbers)) for n in step.numbers)
+            case Conjugate(src):
+                yield number, cost.rotate(levels[src])
+            case TimesI(src):
+                yield number, cost.multiply_plain(levels[src])
             case AddPlain(src, _):
                 yield number, cost.add_plain(levels[src])
             case DotPlain(srcs, _, rescale, _):

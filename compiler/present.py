@@ -43,7 +43,7 @@ def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
             ("program", f"{depth(report['program'])}: {operations}"),
             (
                 "keys",
-                f"{counted(keys['galois_keys'], 'rotation')}, about "
+                f"{counted(keys['galois_keys'], 'Galois key')}, about "
                 f"{human_size(keys['evaluation_key_bytes'])} for the server, once",
             ),
             (

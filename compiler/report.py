@@ -195,8 +195,9 @@ def _program(server: ServerModel, client: ClientModel) -> Json:
     """Counts of the dry run: the real executor on an engine that only counts."""
     engine = DryEngine(client.params)
     steps = [r * client.batch for r in client.rotations]
-    key, blob = engine.generate_keys(steps)
-    keys = engine.load_evaluation_keys(blob, key.key_id, tuple(steps))
+    conjugation = client.conjugation_level
+    key, blob = engine.generate_keys(steps, conjugation=conjugation)
+    keys = engine.load_evaluation_keys(blob, key.key_id, tuple(steps), conjugation is not None)
     executor = Executor(engine, engine.evaluator(keys), server.program, client.input_scale)
     zeros = np.zeros(engine.slots)
     inputs = [

@@ -25,38 +25,44 @@ def sizes_json(client: ClientModel, program: Program) -> Json:
     seal = params.engine == "seal"
     keys = _seal_keys if seal else _desilo_keys
     fresh = _seal_fresh if seal else _desilo_cipher
-    levels = infer_levels(program)
+    levels, galois = infer_levels(program), galois_levels(client)
     answer = sum((2 if seal else 1) * fresh(params, levels[o]) for o in program.outputs)
     return {
         "input_ciphertexts": len(client.input_levels),
         "upload_bytes": round(sum(fresh(params, level) for level in client.input_levels)),
         "download_bytes": round(answer),
-        "galois_keys": len(client.rotations),
-        "evaluation_key_bytes": round(keys(params, client.rotation_levels)),
-        "evaluation_key_bytes_held": round(key_bytes_held(params, client.rotation_levels)),
+        "galois_keys": len(galois),
+        "evaluation_key_bytes": round(keys(params, galois)),
+        "evaluation_key_bytes_held": round(key_bytes_held(params, galois)),
     }
 
 
-def key_bytes_held(params: CkksParams, rotation_levels: Sequence[int]) -> float:
+def galois_levels(model: ClientModel | Program) -> tuple[int, ...]:
+    """The highest level at which each Galois key is used: rotations, then the conjugation."""
+    last = () if model.conjugation_level is None else (model.conjugation_level,)
+    return (*model.rotation_levels, *last)
+
+
+def key_bytes_held(params: CkksParams, galois: Sequence[int]) -> float:
     """Bytes that the evaluation keys take at the server, which needs both halves of each.
 
-    `rotation_levels` has the highest level at which each rotation is used.
+    `galois` has the highest level at which each Galois key is used.
     """
     if params.engine == "desilo":
-        return _desilo_keys(params, rotation_levels)
+        return _desilo_keys(params, galois)
     digits = len(params.log_q)
     words = 2 * digits * (digits + len(params.log_p)) * params.ring_dimension
-    return float((len(rotation_levels) + 1) * words * WORD)
+    return float((len(galois) + 1) * words * WORD)
 
 
-def _seal_keys(params: CkksParams, rotation_levels: Sequence[int]) -> float:
+def _seal_keys(params: CkksParams, galois: Sequence[int]) -> float:
     """One half of a pair of polynomials over all primes, for each prime of Q; the other is a seed.
 
     Galois and relinearisation keys are alike.
     """
     sizes = (*params.log_q, *params.log_p)
     one = len(params.log_q) * sum(_compressed(params, bits) for bits in sizes)
-    return (len(rotation_levels) + 1) * one
+    return (len(galois) + 1) * one
 
 
 def _seal_fresh(params: CkksParams, level: int) -> float:
@@ -74,7 +80,7 @@ def _compressed(params: CkksParams, log_prime: float) -> float:
     return params.ring_dimension * WORD * bits_a_byte / 8
 
 
-def _desilo_keys(params: CkksParams, rotation_levels: Sequence[int]) -> float:
+def _desilo_keys(params: CkksParams, galois: Sequence[int]) -> float:
     """A Galois key at the highest level of its use, a relinearisation key one below the top.
 
     Each has a pair of polynomials for every digit, as wide as the special primes are many.
@@ -87,7 +93,7 @@ def _desilo_keys(params: CkksParams, rotation_levels: Sequence[int]) -> float:
         digits = -(-primes // special)
         return 2.0 * digits * (primes + special) * WORD * params.ring_dimension
 
-    return sum(key(level) for level in rotation_levels) + (key(top - 1) if top else 0.0)
+    return sum(key(level) for level in galois) + (key(top - 1) if top else 0.0)
 
 
 def _desilo_cipher(params: CkksParams, level: int) -> float:

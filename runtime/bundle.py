@@ -90,8 +90,13 @@ def _check_halves(client: ClientModel, server: ServerModel, where: str) -> None:
 
 
 def _keys_suffice(client: ClientModel, server: ServerModel) -> bool:
-    """Whether the keys that the client makes serve every rotation of the program."""
+    """Whether the keys that the client makes serve every rotation and conjugation."""
     program, top = server.program, client.params.max_level
+    conjugated = program.conjugation_level
+    if conjugated is not None and conjugated > (
+        -1 if client.conjugation_level is None else client.conjugation_level
+    ):
+        return False
     levels = client.rotation_levels or (top,) * len(client.rotations)
     made = dict(zip(client.rotations, levels, strict=True))
     used = zip(program.rotations, program.rotation_levels, strict=True)

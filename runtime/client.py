@@ -17,7 +17,7 @@ from .files import read_file
 from .inputs import RANGE_SHARE, RangeCheck, check_inputs
 from .model import ClientModel, Index, InputSpec, cipher_places
 from .packing import pack_repeated, pack_windows, unpack_windows
-from .program import Vector
+from .program import Slots, Vector
 from .state_update import answer_digest, update_to_bytes
 from .wire import (
     Binding,
@@ -91,12 +91,13 @@ class Client:
         # Keys are for ring slots; the model lists rotations of the plan, `batch` times as short.
         rotations = tuple(r * self.model.batch for r in self.model.rotations)
         levels = self.model.rotation_levels or None
-        key, evaluation = self._engine.generate_keys(rotations, levels)
+        conjugation = self.model.conjugation_level
+        key, evaluation = self._engine.generate_keys(rotations, levels, conjugation)
         binding = Binding.of(self.model, self._engine.family, key.key_id)
         pair = KeyPair(
             key.key_id,
             secret_key_to_bytes(binding, self._engine.save_secret_key(key)),
-            evaluation_keys_to_bytes(binding, rotations, evaluation),
+            evaluation_keys_to_bytes(binding, rotations, conjugation is not None, evaluation),
         )
         self._key = key
         return pair
@@ -161,9 +162,9 @@ class Client:
         places = cipher_places(model.inputs)
         levels = tuple(model.input_levels[k] for s in specs for k in places[s.name])
         vectors = [
-            self._packed(spec, values, row)
+            self._packed(spec, values, row, imaginary)
             for spec, values in zip(specs, arrays, strict=True)
-            for row in spec.packing
+            for row, imaginary in spec.rows
         ]
         bodies = tuple(
             self._engine.encrypt_bytes(key, vector, level, model.input_scale)
@@ -182,11 +183,13 @@ class Client:
             )
         )
 
-    def _packed(self, spec: InputSpec, values: Vector, row: Index) -> Vector:
+    def _packed(
+        self, spec: InputSpec, values: Vector, row: Index, imaginary: Index | None
+    ) -> Slots:
         """State, and a step's one window, are the same in all places of a batch."""
         if spec.role == "state" or self.model.is_step:
-            return pack_repeated(values[0], row, self.model.batch)
-        return pack_windows(values, row, self.model.batch)
+            return pack_repeated(values[0], row, self.model.batch, imaginary)
+        return pack_windows(values, row, self.model.batch, imaginary)
 
     def decrypt(self, message: Source) -> Prediction:
         """The answer in a server's message, bytes or path.

@@ -10,7 +10,7 @@ from .container import Array, Container, Source, pack, unpack
 from .errors import ArtifactError
 from .fields import Fields, Json
 from .identity import params_from_json, params_to_json
-from .model import ROLES, ClientModel, InputSpec, OutputSpec, Role
+from .model import ROLES, ClientModel, Index, InputSpec, OutputSpec, Role
 from .params import CkksParams
 
 POSTS = ("none", "softmax", "log_softmax", "sigmoid", "argmax")
@@ -25,6 +25,9 @@ def client_to_bytes(model: ClientModel) -> bytes:
     arrays: dict[str, Array] = {}
     for i, spec in enumerate(model.inputs):
         arrays[f"packing{i}"] = np.stack(spec.packing).astype(np.int64)
+        imaginary = [row for row in spec.imaginary if row is not None]
+        if imaginary:
+            arrays[f"imaginary{i}"] = np.stack(imaginary).astype(np.int64)
         arrays[f"range{i}"] = np.stack([spec.low, spec.high]).astype(np.float64)
     for i, out in enumerate(model.outputs):
         parts = [out.elements, out.ciphers, out.slots]
@@ -38,8 +41,10 @@ def client_to_bytes(model: ClientModel) -> bytes:
         "input_scale": model.input_scale,
         "rotations": list(model.rotations),
         "rotation_levels": list(model.rotation_levels),
+        "conjugation_levels": [] if model.conjugation_level is None else [model.conjugation_level],
         "inputs": [
             {"name": s.name, "shape": list(s.shape), "calibrated": s.calibrated, "role": s.role}
+            | {"complex": [k for k, (_, row) in enumerate(s.rows) if row is not None]}
             for s in model.inputs
         ],
         "outputs": [
@@ -87,6 +92,9 @@ def _client(container: Container) -> ClientModel:
     rotation_levels = meta.integers("rotation_levels", high=params.max_level)
     if rotation_levels and len(rotation_levels) != len(rotations):
         raise meta.bad("rotation_levels", "one level for each rotation, or none")
+    conjugation_levels = meta.integers("conjugation_levels", high=params.max_level)
+    if len(conjugation_levels) > 1:
+        raise meta.bad("conjugation_levels", "one level, or none")
     return ClientModel(
         model_id=meta.digest("model_id"),
         name=meta.text("name"),
@@ -98,6 +106,7 @@ def _client(container: Container) -> ClientModel:
         input_scale=check_scale(meta),
         rotations=rotations,
         rotation_levels=rotation_levels,
+        conjugation_level=next(iter(conjugation_levels), None),
     )
 
 
@@ -150,10 +159,7 @@ def _input(entry: Fields, container: Container, index: int, slots: int) -> Input
     shape, elements = _elements(entry)
     packing = container.array(f"packing{index}", "<i8", 2)
     bounds = container.array(f"range{index}", "<f8", 2)
-    if packing.shape[0] < 1 or packing.shape[1] != slots:
-        raise _wrong(container, f"packing{index}", f"[ciphertexts, {slots}]")
-    if packing.min() < -1 or packing.max() >= elements:
-        raise _wrong(container, f"packing{index}", f"made of elements of {list(shape)}")
+    _check_rows(container, f"packing{index}", len(packing), slots, elements)
     if bounds.shape != (2, elements):
         raise _wrong(container, f"range{index}", f"[2, {elements}]")
     if not np.isfinite(bounds).all() or (bounds[0] > bounds[1]).any():
@@ -161,7 +167,34 @@ def _input(entry: Fields, container: Container, index: int, slots: int) -> Input
     calibrated = entry.flag("calibrated")
     name = entry.text("name")
     role = read_role(entry)
-    return InputSpec(name, shape, tuple(packing), bounds[0], bounds[1], calibrated, role)
+    imaginary = _imaginary(entry, container, index, packing.shape, elements)
+    return InputSpec(name, shape, tuple(packing), bounds[0], bounds[1], calibrated, role, imaginary)
+
+
+def _imaginary(
+    entry: Fields, container: Container, index: int, packing: tuple[int, ...], elements: int
+) -> tuple[Index | None, ...]:
+    """The rows of imaginary parts, for a `packing` of this shape."""
+    ciphers, slots = packing
+    places = entry.integers("complex", high=ciphers - 1)
+    if not places:
+        return ()
+    if tuple(sorted(set(places))) != places:
+        raise entry.bad("complex", "sorted and without repetition")
+    name = f"imaginary{index}"
+    rows = _check_rows(container, name, len(places), slots, elements)
+    found = dict(zip(places, rows, strict=True))
+    return tuple(found.get(k) for k in range(ciphers))
+
+
+def _check_rows(container: Container, name: str, count: int, slots: int, elements: int) -> Array:
+    """A section of `count` rows that say which of `elements` elements lies in which slot."""
+    rows = container.array(name, "<i8", 2)
+    if count < 1 or rows.shape != (count, slots):
+        raise _wrong(container, name, f"[{max(count, 1)}, {slots}]")
+    if rows.min() < -1 or rows.max() >= elements:
+        raise _wrong(container, name, f"made of {elements} elements, or -1")
+    return rows
 
 
 def _output(entry: Fields, container: Container, index: int, slots: int) -> OutputSpec:

@@ -2,7 +2,8 @@
 
 An `Engine` is a library with one parameter set. The client asks it for keys, encryption and
 decryption; the server asks it for an `Evaluator` over evaluation keys and never sees a secret key.
-Levels count the rescales that remain; rotations are left-positive; vectors are float64 [slots].
+Levels count the rescales that remain; rotations are left-positive; vectors are float64 or
+complex128 [slots].
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .params import CkksParams
-from .program import Vector
+from .program import Slots, Vector
 
 Cipher = Any
 """A library's ciphertext. Only the engine that made it looks inside."""
@@ -57,13 +58,15 @@ class EvaluationKeys:
     key_id: str
     rotations: tuple[int, ...]
     """Steps in ring slots."""
+    conjugation: bool = False
+    """Whether there is a key for complex conjugation."""
 
 
 class Evaluator(Protocol):
     """Ciphertext operations under one set of evaluation keys."""
 
     def prepare_plain(
-        self, values: Vector, level: int, scale: float, summand: bool = False
+        self, values: Slots, level: int, scale: float, summand: bool = False
     ) -> Plain:
         """Encode `values` [slots] for use with a ciphertext of this level.
 
@@ -76,6 +79,15 @@ class Evaluator(Protocol):
 
     def rotate_add(self, a: Cipher, step: int) -> Cipher:
         """a + rotate(a, step), what a fold is made of, without a ciphertext between."""
+
+    def conjugate(self, a: Cipher) -> Cipher:
+        """Complex conjugates of the slots; a key switch, as a rotation is."""
+
+    def conjugate_add(self, a: Cipher) -> Cipher:
+        """a + conjugate(a), twice the real parts, without a ciphertext between."""
+
+    def times_i(self, a: Cipher) -> Cipher:
+        """i * a: exact, at the level and scale of `a`, and without a key."""
 
     def add(self, a: Cipher, b: Cipher) -> Cipher: ...
     def sub(self, a: Cipher, b: Cipher) -> Cipher: ...
@@ -120,24 +132,30 @@ class Engine(Protocol):
         """log2(Q*P) as read back from the library where it can be."""
 
     def generate_keys(
-        self, rotations: Sequence[int], levels: Sequence[int] | None = None
+        self,
+        rotations: Sequence[int],
+        levels: Sequence[int] | None = None,
+        conjugation: int | None = None,
     ) -> tuple[SecretKey, bytes]:
         """A new secret key, and its evaluation keys for exactly these steps (in ring slots).
 
         `levels` has the highest level at which each step will be used, for engines that can make
         a smaller key then; such a key is refused above it. Without, keys serve every level.
+        `conjugation` is the highest level at which a value will be conjugated; without, there is
+        no key for that.
 
         The evaluation keys come serialised, in the library's smallest form (seeded where it can):
         the client only ever sends them. `load_evaluation_keys` makes them usable.
         """
 
-    def encrypt(self, key: SecretKey, values: Vector, level: int, scale: float) -> Cipher:
+    def encrypt(self, key: SecretKey, values: Slots, level: int, scale: float) -> Cipher:
         """Encrypt `values` [slots], refusing NaN, infinities and what the scale cannot hold."""
 
-    def encrypt_bytes(self, key: SecretKey, values: Vector, level: int, scale: float) -> bytes:
+    def encrypt_bytes(self, key: SecretKey, values: Slots, level: int, scale: float) -> bytes:
         """`encrypt` and `save_cipher` in one, in the smallest form (seeded where it can)."""
 
-    def decrypt(self, key: SecretKey, a: Cipher) -> Vector: ...
+    def decrypt(self, key: SecretKey, a: Cipher) -> Vector:
+        """The real parts of the slots."""
 
     def evaluator(self, keys: EvaluationKeys) -> Evaluator: ...
 
@@ -146,5 +164,5 @@ class Engine(Protocol):
     def save_secret_key(self, key: SecretKey) -> bytes: ...
     def load_secret_key(self, data: bytes, key_id: str) -> SecretKey: ...
     def load_evaluation_keys(
-        self, data: bytes, key_id: str, rotations: tuple[int, ...]
+        self, data: bytes, key_id: str, rotations: tuple[int, ...], conjugation: bool = False
     ) -> EvaluationKeys: ...

@@ -13,6 +13,7 @@ from .errors import InternalError
 from .program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     Instruction,
@@ -21,6 +22,7 @@ from .program import (
     Program,
     Rotate,
     Sub,
+    TimesI,
     infer_levels,
     operands,
 )
@@ -52,7 +54,7 @@ def schedule(program: Program) -> tuple[Step, ...]:
     keep = set(program.outputs)
     steps: list[Step] = []
     for group in reversed(groups):
-        # The rotation in a fold is never seen outside the engine.
+        # What a fold adds to its value is never seen outside the engine.
         left = group if isinstance(group[-1][1], Rotate) else group[-1:]
         defined = tuple(n for n, _ in left)
         reads = {r for _, ins in group for r in operands(ins)} - {group[0][0]}
@@ -62,13 +64,13 @@ def schedule(program: Program) -> tuple[Step, ...]:
     return tuple(reversed(steps))
 
 
-def _folds(rotation: tuple[int, Instruction], ins: Instruction) -> bool:
-    """Whether `ins` adds a value to this rotation of itself."""
-    number, rotate = rotation
+def _folds(switch: tuple[int, Instruction], ins: Instruction) -> bool:
+    """Whether `ins` adds a value to this rotation or conjugate of itself."""
+    number, turned = switch
     return (
-        isinstance(rotate, Rotate)
+        isinstance(turned, Rotate | Conjugate)
         and isinstance(ins, Add)
-        and sorted((ins.a, ins.b)) == sorted((number, rotate.src))
+        and sorted((ins.a, ins.b)) == sorted((number, turned.src))
     )
 
 
@@ -148,6 +150,12 @@ class Executor:
                 if len(steps) > 1:
                     return ev.rotate_many(values[src], steps)
                 return [ev.rotate(values[src], steps[0])]
+            case Conjugate(src) if isinstance(step.instructions[-1], Add):
+                return [ev.conjugate_add(values[src])]
+            case Conjugate(src):
+                return [ev.conjugate(values[src])]
+            case TimesI(src):
+                return [ev.times_i(values[src])]
             case Add(a, b):
                 return [ev.add(values[a], values[b])]
             case Sub(a, b):

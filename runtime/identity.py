@@ -77,13 +77,18 @@ def compute_model_id(
     put(np.asarray(program.outputs, "<i8").tobytes())
     put(encode_instructions(program.instructions).astype("<i8").tobytes())
     for plain in program.plains:
-        put(np.ascontiguousarray(plain, "<f8").tobytes())
+        # Twice as long where it is complex: the lengths before the parts tell one from the other.
+        kind = "<c16" if np.iscomplexobj(plain) else "<f8"
+        put(np.ascontiguousarray(plain, kind).tobytes())
     for spec in inputs:
-        # What is no state is not spelled out: ids of models without state stay what they were.
+        # What is no state, or real, is not spelled out: ids of models without stay what they were.
         role = [] if spec.role == "window" else [spec.role]
-        put(_canonical([spec.name, list(spec.shape), *role]))
-        for row in spec.packing:
+        held = [] if not any(r is not None for _, r in spec.rows) else [["imaginary"]]
+        put(_canonical([spec.name, list(spec.shape), *role, *held]))
+        for row, imaginary in spec.rows:
             put(np.ascontiguousarray(row, "<i8").tobytes())
+            if held:
+                put(b"" if imaginary is None else np.ascontiguousarray(imaginary, "<i8").tobytes())
     for out in outputs:
         feeds = [out.state] if out.state else []
         put(_canonical([out.name, list(out.shape), out.post, out.axis, list(out.labels), *feeds]))

@@ -29,6 +29,10 @@ class InputSpec:
     ciphertext holds, or -1 for zero. `low` and `high` [elements] are the calibrated range;
     `calibrated` is False where no data was given and they are an assumption. An input of the role
     "state" has no batch axis: its one value is repeated for every window of a message.
+
+    `imaginary[k]`, of the form of `packing[k]`, says which elements are the imaginary parts of the
+    slots of the k-th ciphertext: two real values to a slot. Where it is None, and in all
+    ciphertexts where `imaginary` is empty, slots are real.
     """
 
     name: str
@@ -38,11 +42,18 @@ class InputSpec:
     high: Vector
     calibrated: bool
     role: Role = "window"
+    imaginary: tuple[Index | None, ...] = ()
 
     @property
     def ciphers(self) -> int:
         """Ciphertexts that hold this input."""
         return len(self.packing)
+
+    @property
+    def rows(self) -> tuple[tuple[Index, Index | None], ...]:
+        """For each ciphertext, which elements its slots' real and imaginary parts are."""
+        imaginary = self.imaginary or (None,) * self.ciphers
+        return tuple(zip(self.packing, imaginary, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,8 +85,9 @@ class ClientModel:
 
     `rotations` are in plan slots; keys are made for `rotation * batch`, where
     `batch = params.slots // slots` windows share a ciphertext. `rotation_levels` has the highest
-    level at which each is used; where it is empty, keys serve every level. `model_id` is the hex
-    digest that binds keys and ciphertexts to this model.
+    level at which each is used; where it is empty, keys serve every level. `conjugation_level` is
+    the highest level at which a value is conjugated; None where none is, and no key is made for it.
+    `model_id` is the hex digest that binds keys and ciphertexts to this model.
     """
 
     model_id: str
@@ -88,6 +100,7 @@ class ClientModel:
     input_scale: float
     rotations: tuple[int, ...]
     rotation_levels: tuple[int, ...] = ()
+    conjugation_level: int | None = None
 
     @property
     def batch(self) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 from .errors import InternalError
 
 Vector = NDArray[np.float64]
+
+Slots = NDArray[Any]
+"""What slots hold, [slots]: real values, or complex ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ class Program:
     input_levels: tuple[int, ...]
     instructions: tuple[Instruction, ...]
     outputs: tuple[int, ...]
-    plains: tuple[Vector, ...]
+    plains: tuple[Slots, ...]
     labels: tuple[str, ...] = field(default=())
 
     def __iter__(self) -> Iterator[tuple[int, Instruction]]:
@@ -169,6 +173,12 @@ class Program:
         """The highest level at which a value is conjugated; None where none is."""
         levels = infer_levels(self)
         return max((levels[n] for n, ins in self if isinstance(ins, Conjugate)), default=None)
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether imaginary parts of slots reach real ones: by a product, or by an instruction."""
+        turns = any(isinstance(ins, Conjugate | TimesI) for ins in self.instructions)
+        return turns or any(np.iscomplexobj(plain) for plain in self.plains)
 
     @property
     def multiplies(self) -> bool:
@@ -201,6 +211,8 @@ def infer_levels(program: Program) -> tuple[int, ...]:
                 level -= rescale
             case AddPlain(_, plain) if not 0 <= plain < n_plain:
                 raise InternalError(f"%{number} reads a plaintext that is not there: {ins}")
+            case AddPlain(_, plain) if np.iscomplexobj(program.plains[plain]):
+                raise InternalError(f"%{number} adds a complex plaintext: {ins}")
             case LevelDown(_, to):
                 if not 0 <= to < level:
                     raise InternalError(f"%{number}: cannot go from level {level} to {to}")

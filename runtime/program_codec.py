@@ -16,6 +16,7 @@ from .errors import ArtifactError
 from .program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     Instruction,
@@ -23,6 +24,7 @@ from .program import (
     Negate,
     Rotate,
     Sub,
+    TimesI,
 )
 
 SCALE_UNITS = 1 << 20
@@ -32,6 +34,7 @@ MAX_LOG_SCALE = 1000
 _NO_SCALE = -1
 
 _ROTATE, _ADD, _SUB, _NEGATE, _ADD_PLAIN, _DOT_PLAIN, _DOT_CIPHER, _LEVEL_DOWN = range(8)
+_CONJUGATE, _TIMES_I = 8, 9
 
 
 def encode_instructions(instructions: Sequence[Instruction]) -> NDArray[np.int64]:
@@ -47,6 +50,10 @@ def _encode(instruction: Instruction) -> tuple[int, tuple[int, ...]]:
     match instruction:
         case Rotate(src, step):
             return _ROTATE, (src, step)
+        case Conjugate(src):
+            return _CONJUGATE, (src,)
+        case TimesI(src):
+            return _TIMES_I, (src,)
         case Add(a, b):
             return _ADD, (a, b)
         case Sub(a, b):
@@ -110,6 +117,10 @@ def _decode(opcode: int, arguments: list[int]) -> Instruction | None:
             return DotCipher(pairs, bool(rescale))
         case (7, [src, level]):
             return LevelDown(src, level)
+        case (8, [src]):
+            return Conjugate(src)
+        case (9, [src]):
+            return TimesI(src)
         case _:
             return None
 

@@ -17,6 +17,7 @@ from .errors import InternalError
 from .program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     LevelDown,
@@ -24,6 +25,7 @@ from .program import (
     Program,
     Rotate,
     Sub,
+    TimesI,
     infer_levels,
 )
 
@@ -100,7 +102,9 @@ def assign_scales(program: Program, moduli: Sequence[float], input_scale: float)
     logs = [_Expression(nominal) for _ in program.input_levels]
     for number, ins in program:
         match ins:
-            case Rotate(src, _) | Negate(src) | AddPlain(src, _) | LevelDown(src, _):
+            case Conjugate(src) | TimesI(src) | Negate(src):
+                logs.append(logs[src])
+            case Rotate(src, _) | AddPlain(src, _) | LevelDown(src, _):
                 logs.append(logs[src])
             case Add(a, b) | Sub(a, b):
                 solver.equate(logs[a], logs[b], f"%{number}")

@@ -45,7 +45,8 @@ class Server:
     """A compiled model bound to the evaluation keys (bytes or path) of one user.
 
     `engine` defaults to the one that the model was compiled for. Raises ArtifactError for a
-    damaged key file, KeyMismatchError for keys of another model or that lack a rotation.
+    damaged key file, KeyMismatchError for keys of another model, or that lack a rotation or the
+    conjugation.
     """
 
     def __init__(
@@ -62,8 +63,16 @@ class Server:
                 where=file.where,
                 hint="run eer keygen again with this model's client bundle",
             )
+        if model.program.conjugation_level is not None and not file.conjugation:
+            raise KeyMismatchError(
+                "the evaluation keys lack the one for the model's conjugations",
+                where=file.where,
+                hint="run eer keygen again with this model's client bundle",
+            )
         self._key_id: str = file.binding.key_id
-        keys = self._engine.load_evaluation_keys(file.body, self._key_id, file.rotations)
+        keys = self._engine.load_evaluation_keys(
+            file.body, self._key_id, file.rotations, file.conjugation
+        )
         # The file's bytes are not needed beside the library's keys: make room for the weights.
         del file
         self._evaluator: Evaluator = self._engine.evaluator(keys)

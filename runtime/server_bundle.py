@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .client_bundle import check_scale, check_slots, read_role
 from .container import Container, Source, pack, unpack
 from .errors import ArtifactError, InternalError
 from .fields import Fields
 from .identity import params_from_json, params_to_json
-from .model import InputPort, ServerModel, StateOutput
+from .model import Index, InputPort, ServerModel, StateOutput
 from .params import CkksParams
-from .program import LevelDown, Program, Rotate, Vector, infer_levels
+from .program import LevelDown, Program, Rotate, Slots, Vector, infer_levels
 from .program_codec import decode_instructions, encode_instructions
 
 _AGAIN = "the file was not written by eer, or was changed: compile the model again"
@@ -21,7 +20,7 @@ _AGAIN = "the file was not written by eer, or was changed: compile the model aga
 def server_to_bytes(model: ServerModel) -> bytes:
     """The bytes of `server.eer`. Equal plaintext vectors are stored once."""
     program = model.program
-    vectors, places = _distinct(program.plains, program.slots)
+    real, parts, places = _distinct(program.plains, program.slots)
     names = tuple(dict.fromkeys(program.labels))
     numbers = {name: i for i, name in enumerate(names)}
     meta = {
@@ -38,26 +37,32 @@ def server_to_bytes(model: ServerModel) -> bytes:
     }
     arrays = {
         "instructions": encode_instructions(program.instructions),
-        "plains": vectors,
+        "plains": real,
+        "complex_plains": parts,
         "plain_places": places,
         "label_places": np.asarray([numbers[n] for n in program.labels], np.int64),
     }
     return pack("server", meta, arrays=arrays)
 
 
-def _distinct(plains: tuple[Vector, ...], slots: int) -> tuple[Vector, NDArray[np.int64]]:
-    """The distinct vectors [distinct, slots], and for each plaintext its row."""
+def _distinct(plains: tuple[Slots, ...], slots: int) -> tuple[Vector, Vector, Index]:
+    """The distinct vectors, real [distinct, slots] and complex [distinct, slots, 2] with a real and
+    an imaginary part to each slot, and for each plaintext its place among both, real ones first."""
     rows: dict[bytes, int] = {}
-    kept: list[Vector] = []
-    places: list[int] = []
+    kept: list[list[Slots]] = [[], []]
+    found: list[tuple[int, int]] = []
     for plain in plains:
-        key = np.ascontiguousarray(plain, np.float64).tobytes()
-        if key not in rows:
-            rows[key] = len(kept)
-            kept.append(plain)
-        places.append(rows[key])
-    vectors = np.stack(kept) if kept else np.zeros((0, slots))
-    return vectors.astype(np.float64), np.asarray(places, np.int64)
+        kind = int(np.iscomplexobj(plain))
+        vector = np.ascontiguousarray(plain, np.complex128 if kind else np.float64)
+        # Their lengths tell a real vector from a complex one.
+        row = rows.setdefault(vector.tobytes(), len(kept[kind]))
+        if row == len(kept[kind]):
+            kept[kind].append(vector)
+        found.append((kind, row))
+    real = np.stack(kept[0]) if kept[0] else np.zeros((0, slots))
+    parts = np.stack(kept[1]) if kept[1] else np.zeros((0, slots), np.complex128)
+    places = [row + kind * len(real) for kind, row in found]
+    return real, parts.view(np.float64).reshape(-1, slots, 2), np.asarray(places, np.int64)
 
 
 def load_server(source: Source, where: str | None = None) -> ServerModel:
@@ -138,17 +143,20 @@ def _program(container: Container, params: CkksParams, slots: int) -> Program:
     return program
 
 
-def _plains(container: Container, slots: int) -> tuple[Vector, ...]:
-    vectors = container.array("plains", "<f8", 2)
+def _plains(container: Container, slots: int) -> tuple[Slots, ...]:
+    real = container.array("plains", "<f8", 2)
+    parts = container.array("complex_plains", "<f8", 3)
     places = container.array("plain_places", "<i8", 1)
-    if vectors.shape[1] != slots or not np.isfinite(vectors).all():
+    shapes = real.shape[1:] == (slots,) and parts.shape[1:] == (slots, 2)
+    if not (shapes and np.isfinite(real).all() and np.isfinite(parts).all()):
         raise ArtifactError(
             f"the plaintexts are not finite vectors of {slots} slots",
             where=container.where,
             hint=_AGAIN,
         )
-    if places.size and (places.min() < 0 or places.max() >= len(vectors)):
+    if places.size and (places.min() < 0 or places.max() >= len(real) + len(parts)):
         raise ArtifactError("a plaintext is missing", where=container.where, hint=_AGAIN)
+    vectors = (*real, *parts.reshape(-1, 2 * slots).view(np.complex128))
     return tuple(vectors[p] for p in places.tolist())
 
 

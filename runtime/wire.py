@@ -108,11 +108,13 @@ class SecretKeyFile:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationKeysFile:
-    """Evaluation keys as they travel to the server; `rotations` are steps in ring slots."""
+    """Evaluation keys as they travel to the server; `rotations` are steps in ring slots, and
+    `conjugation` says whether there is a key for complex conjugation."""
 
     binding: Binding
     where: str
     rotations: tuple[int, ...]
+    conjugation: bool
     body: bytes = field(repr=False)
 
 
@@ -144,8 +146,10 @@ def read_secret_key(source: Source) -> SecretKeyFile:
     return SecretKeyFile(Binding.read(container.meta), container.where, container.blob("key"))
 
 
-def evaluation_keys_to_bytes(binding: Binding, rotations: Sequence[int], body: bytes) -> bytes:
-    meta = binding.to_json() | {"rotations": list(rotations)}
+def evaluation_keys_to_bytes(
+    binding: Binding, rotations: Sequence[int], conjugation: bool, body: bytes
+) -> bytes:
+    meta = binding.to_json() | {"rotations": list(rotations), "conjugation": conjugation}
     return pack("evaluation-keys", meta, {"keys": body})
 
 
@@ -153,8 +157,13 @@ def read_evaluation_keys(source: Source) -> EvaluationKeysFile:
     """An evaluation key file, verified. Raises ArtifactError, FileError."""
     container = unpack(source, ("evaluation-keys",))
     rotations = container.meta.integers("rotations", low=1, high=MAX_WINDOWS)
-    binding = Binding.read(container.meta)
-    return EvaluationKeysFile(binding, container.where, rotations, container.blob("keys"))
+    return EvaluationKeysFile(
+        binding=Binding.read(container.meta),
+        where=container.where,
+        rotations=rotations,
+        conjugation=container.meta.flag("conjugation"),
+        body=container.blob("keys"),
+    )
 
 
 def message_to_bytes(message: Message) -> bytes:

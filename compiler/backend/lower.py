@@ -12,7 +12,7 @@ from eer.runtime.errors import InternalError, ModelError, ParameterError
 from eer.runtime.identity import compute_model_id
 from eer.runtime.model import ClientModel, InputSpec, OutputSpec, Role, ServerModel
 from eer.runtime.params import CkksParams
-from eer.runtime.program import AddPlain, Program, Rotate, infer_levels
+from eer.runtime.program import AddPlain, Conjugate, Program, Rotate, infer_levels
 from eer.runtime.scales import assign_scales
 
 from ..cost import CostModel, Costs
@@ -188,7 +188,8 @@ def missing_for_constants(program: Program, params: CkksParams) -> int:
 def _rotates_at_top(program: Program) -> bool:
     levels = infer_levels(program)
     return any(
-        isinstance(ins, Rotate) and levels[number] == program.depth for number, ins in program
+        isinstance(ins, Rotate | Conjugate) and levels[number] == program.depth
+        for number, ins in program
     )
 
 

@@ -6,20 +6,20 @@ one that outgrows the modulus would spoil all the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log2
 from typing import Any
 
 import numpy as np
 
-from eer.runtime.engine import Engine, Evaluator, SecretKey
+from eer.runtime.engine import Evaluator
 from eer.runtime.engines.clear import ClearEngine, NoiseModel
 from eer.runtime.executor import Executor
 from eer.runtime.model import ClientModel
 from eer.runtime.packing import pack_windows, unpack_windows
 from eer.runtime.params import CkksParams
-from eer.runtime.program import Program, Vector
+from eer.runtime.program import Program, Slots, Vector
 
 SPARE_BITS = 2
 """log2 of how much larger than in the simulation a value may be before it overflows."""
@@ -48,22 +48,25 @@ def simulate(
     spare_bits: int = SPARE_BITS,
 ) -> Simulation:
     """Run `program` on windows [windows, elements] of each input, `client.batch` at a time."""
-    noise = None if noise_seed is None else NoiseModel(noise_seed)
+    noise = None
+    if noise_seed is not None:
+        noise = NoiseModel(noise_seed, imaginary=program.is_complex)
     engine = ClearEngine(client.params, noise)
     steps = [r * client.batch for r in client.rotations]
-    key, blob = engine.generate_keys(steps)
-    keys = engine.load_evaluation_keys(blob, key.key_id, tuple(steps))
-    watched = _Watched(engine, engine.evaluator(keys), key)
+    conjugation = client.conjugation_level
+    key, blob = engine.generate_keys(steps, conjugation=conjugation)
+    keys = engine.load_evaluation_keys(blob, key.key_id, tuple(steps), conjugation is not None)
+    watched = _Watched(engine, engine.evaluator(keys))
     executor = Executor(engine, watched, program, client.input_scale)
     windows = len(next(iter(inputs.values())))
     parts: dict[str, list[Vector]] = {o.name: [] for o in client.outputs}
     for start in range(0, windows, client.batch):
         stop = min(start + client.batch, windows)
         ciphers = [
-            engine.encrypt(
-                key, pack_windows(inputs[spec.name][start:stop], row, client.batch), level, scale
+            engine.encrypt(key, vector, level, client.input_scale)
+            for vector, level in zip(
+                _packed(client, inputs, start, stop), client.input_levels, strict=True
             )
-            for spec, row, level, scale in _rows(client)
         ]
         decrypted = [engine.decrypt(key, c) for c in executor.run(ciphers)]
         for spec in client.outputs:
@@ -72,21 +75,21 @@ def simulate(
     return Simulation(outputs, int(np.ceil(max(0.0, watched.excess + spare_bits))))
 
 
-def _rows(client: ClientModel) -> list[tuple[Any, Any, int, float]]:
-    rows = [(spec, row) for spec in client.inputs for row in spec.packing]
-    return [
-        (spec, row, level, client.input_scale)
-        for (spec, row), level in zip(rows, client.input_levels, strict=True)
-    ]
+def _packed(
+    client: ClientModel, inputs: Mapping[str, Vector], start: int, stop: int
+) -> Iterator[Slots]:
+    """The slots of each input ciphertext for windows `start` to `stop`."""
+    for spec in client.inputs:
+        for row, imaginary in spec.rows:
+            yield pack_windows(inputs[spec.name][start:stop], row, client.batch, imaginary)
 
 
 class _Watched:
     """An evaluator that notes how much of the modulus each result takes."""
 
-    def __init__(self, engine: Engine, inner: Evaluator, key: SecretKey) -> None:
+    def __init__(self, engine: ClearEngine, inner: Evaluator) -> None:
         self._engine = engine
         self._inner = inner
-        self._key = key
         self._capacity = _capacities(engine.params)
         self.excess = -inf
 
@@ -104,7 +107,7 @@ class _Watched:
         return call
 
     def _note(self, cipher: Any) -> None:
-        largest = float(np.abs(self._engine.decrypt(self._key, cipher)).max())
+        largest = float(np.abs(self._engine.slots_of(cipher)).max())
         if largest == 0:
             return
         bits = log2(largest) + log2(self._inner.scale(cipher)) + 1

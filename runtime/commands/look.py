@@ -77,7 +77,10 @@ def _facts(file: Path, head: Outline) -> Json:
             return read_secret_key(file).binding.to_json()
         case "evaluation-keys":
             keys = read_evaluation_keys(file)
-            return keys.binding.to_json() | {"rotations": len(keys.rotations)}
+            return keys.binding.to_json() | {
+                "rotations": len(keys.rotations),
+                "conjugation": keys.conjugation,
+            }
         case "state-update":
             return update_facts(read_update(file))
         case "personal":
@@ -109,6 +112,7 @@ def _client_facts(model: ClientModel) -> Json:
         "outputs": {o.name: list(o.shape) for o in model.outputs},
         "labels": {o.name: list(o.labels) for o in model.outputs if o.labels},
         "rotations": len(model.rotations),
+        "conjugation": model.conjugation_level is not None,
     }
 
 
@@ -127,6 +131,7 @@ def _server_facts(model: ServerModel) -> Json:
         "instructions": counts,
         "plaintexts": len(program.plains),
         "rotations": len(program.rotations),
+        "conjugation": program.conjugation_level is not None,
     }
 
 

@@ -11,14 +11,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..engine import Capabilities, EvaluationKeys, Evaluator
 from ..errors import ArtifactError
 from ..params import CkksParams
-from ..program import Vector
-from .checked import CheckedEngine, CheckedEvaluator
+from ..program import Slots, Vector
+from .checked import CheckedEngine
+from .checked_evaluator import CheckedEvaluator
 from .frame import join_parts, split_parts
 from .typed import Ciphertext, Plaintext, check_vector
 
@@ -34,11 +37,14 @@ class NoiseModel:
     its deviation from the mean q/2, and sigma*q/(2P)*sqrt(N/2)/|sin(theta/2)| for that mean, theta
     being the angle of the slot's root: it is felt near slot 0 only, and there by far the most.
     Variances as in "Homomorphic Evaluation of the AES Circuit", ia.cr/2012/099, appendix A.5; the
-    term of the mean is our own, measured on SEAL.
+    term of the mean is our own, measured on SEAL. Imaginary parts are as noisy as real ones;
+    `imaginary` says whether they are followed, which costs time and matters only where they reach
+    real parts (Program.is_complex).
     """
 
     seed: int
     sigma: float = 3.2
+    imaginary: bool = False
 
 
 class ClearEngine(CheckedEngine):
@@ -62,12 +68,20 @@ class ClearEngine(CheckedEngine):
         self._rng = np.random.default_rng(noise.seed if noise else 0)
         self._mean_gain = _mean_gain(params) if noise else np.zeros(0)
 
-    def noisy(self, values: Vector, variance: float | Vector, scale: float) -> Vector:
+    def noisy(self, values: Slots, variance: float | Vector, scale: float) -> Slots:
         """`values` with Gaussian noise of this variance (of all slots or each) over scale^2."""
         if self._noise is None:
             return values
-        noise = self._rng.standard_normal(values.shape) * np.sqrt(variance)
-        return values + noise / scale
+        noise: NDArray[Any] = self._rng.standard_normal(values.shape)
+        if self._noise.imaginary:
+            noise = noise + 1j * self._rng.standard_normal(values.shape)
+        shifted: Slots = values + noise * np.sqrt(variance) / scale
+        return shifted
+
+    def slots_of(self, a: Ciphertext) -> Slots:
+        """What the slots of `a` hold, imaginary parts as well."""
+        values: Slots = a.handle
+        return values
 
     def fresh_variance(self) -> float:
         sigma = self._noise.sigma if self._noise else 0.0
@@ -89,27 +103,31 @@ class ClearEngine(CheckedEngine):
         digit = ratio * self._noise.sigma**2 * n / 2
         return digit * (n / 12 + 0.25 * self._mean_gain) + self.rescale_variance()
 
-    def _generate_keys(self, steps: Mapping[int, int]) -> tuple[None, list[bytes]]:
-        return None, [np.asarray(list(steps), dtype="<i8").tobytes()]
+    def _generate_keys(
+        self, steps: Mapping[int, int], conjugation: int | None
+    ) -> tuple[None, list[bytes]]:
+        return None, [key_list(tuple(steps), conjugation is not None)]
 
-    def _encrypt(self, secret: None, values: Vector, level: int, scale: float) -> Vector:
+    def _encrypt(self, secret: None, values: Slots, level: int, scale: float) -> Slots:
         return self.noisy(values.copy(), self.fresh_variance(), scale)
 
     def _decrypt(self, secret: None, a: Ciphertext) -> Vector:
-        values: Vector = a.handle.copy()
+        values: Vector = a.handle.real.copy()
         return values
 
     def _evaluator(self, keys: EvaluationKeys, raw: None) -> Evaluator:
         return ClearEvaluator(self, keys)
 
     def _save_cipher(self, a: Ciphertext) -> bytes:
-        return join_parts([a.handle.astype("<f8").tobytes()])
+        kind = "<c16" if np.iscomplexobj(a.handle) else "<f8"
+        return join_parts([a.handle.astype(kind).tobytes()])
 
-    def _load_cipher(self, payload: memoryview, level: int, scale: float) -> Vector:
+    def _load_cipher(self, payload: memoryview, level: int, scale: float) -> Slots:
         (part,) = split_parts(payload, "ciphertext", 1)
-        if len(part) != 8 * self.slots:
+        kind = {8 * self.slots: "<f8", 16 * self.slots: "<c16"}.get(len(part))
+        if kind is None:
             raise ArtifactError("this ciphertext is for another number of slots")
-        return check_vector(np.frombuffer(part, dtype="<f8"), self.slots)
+        return check_vector(np.frombuffer(part, dtype=kind), self.slots)
 
     def _save_secret_key(self, secret: None) -> bytes:
         return b""
@@ -117,54 +135,64 @@ class ClearEngine(CheckedEngine):
     def _load_secret_key(self, payload: memoryview) -> None:
         return None
 
-    def _load_evaluation_keys(self, payload: memoryview, steps: tuple[int, ...]) -> None:
-        check_stored_steps(payload, steps)
+    def _load_evaluation_keys(
+        self, payload: memoryview, steps: tuple[int, ...], conjugation: bool
+    ) -> None:
+        check_key_list(payload, steps, conjugation)
 
 
 class ClearEvaluator(CheckedEvaluator):
     _engine: ClearEngine
 
-    def _encode(self, values: Vector, level: int, scale: float, summand: bool) -> Vector:
+    def _encode(self, values: Slots, level: int, scale: float, summand: bool) -> Slots:
         return self._engine.noisy(values.copy(), self._engine.encoding_variance(), scale)
 
-    def _rotate(self, a: Ciphertext, step: int) -> Vector:
+    def _rotate(self, a: Ciphertext, step: int) -> Slots:
         turned = np.roll(a.handle, -step)
         return self._engine.noisy(turned, self._engine.switch_variance(a.level), a.scale)
 
-    def _add(self, a: Ciphertext, b: Ciphertext) -> Vector:
-        total: Vector = a.handle + b.handle
+    def _conjugate(self, a: Ciphertext) -> Slots:
+        variance = self._engine.switch_variance(a.level)
+        return self._engine.noisy(a.handle.conj(), variance, a.scale)
+
+    def _times_i(self, a: Ciphertext) -> Slots:
+        turned: Slots = 1j * a.handle
+        return turned
+
+    def _add(self, a: Ciphertext, b: Ciphertext) -> Slots:
+        total: Slots = a.handle + b.handle
         return total
 
-    def _sub(self, a: Ciphertext, b: Ciphertext) -> Vector:
-        difference: Vector = a.handle - b.handle
+    def _sub(self, a: Ciphertext, b: Ciphertext) -> Slots:
+        difference: Slots = a.handle - b.handle
         return difference
 
-    def _negate(self, a: Ciphertext) -> Vector:
-        negated: Vector = -a.handle
+    def _negate(self, a: Ciphertext) -> Slots:
+        negated: Slots = -a.handle
         return negated
 
-    def _add_plain(self, a: Ciphertext, p: Plaintext) -> Vector:
-        total: Vector = a.handle + p.handle
+    def _add_plain(self, a: Ciphertext, p: Plaintext) -> Slots:
+        total: Slots = a.handle + p.handle
         return total
 
     def _dot_plain(
         self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float, rescale: bool
-    ) -> Vector:
+    ) -> Slots:
         total = sum_of_products([(a.handle, p.handle) for a, p in zip(cts, pts, strict=True)])
         variance = self._engine.rescale_variance() if rescale else 0.0
         return self._engine.noisy(total, variance, scale)
 
     def _dot_cipher(
         self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
-    ) -> Vector:
+    ) -> Slots:
         engine, level = self._engine, pairs[0][0].level
         total = sum_of_products([(a.handle, b.handle) for a, b in pairs])
         before = scale * self._moduli[level] if rescale else scale
         total = engine.noisy(total, engine.switch_variance(level), before)
         return engine.noisy(total, engine.rescale_variance() if rescale else 0.0, scale)
 
-    def _level_down(self, a: Ciphertext, level: int) -> Vector:
-        values: Vector = a.handle
+    def _level_down(self, a: Ciphertext, level: int) -> Slots:
+        values: Slots = a.handle
         return values
 
 
@@ -179,15 +207,20 @@ def _mean_gain(params: CkksParams) -> Vector:
     return gain
 
 
-def sum_of_products(pairs: Sequence[tuple[Vector, Vector]]) -> Vector:
+def sum_of_products(pairs: Sequence[tuple[Slots, Slots]]) -> Slots:
     """Slot-wise sum over k of a_k * b_k."""
-    total = pairs[0][0] * pairs[0][1]
+    total: NDArray[Any] = pairs[0][0] * pairs[0][1]
     for a, b in pairs[1:]:
-        total += a * b
+        total = total + a * b
     return total
 
 
-def check_stored_steps(payload: memoryview, steps: tuple[int, ...]) -> None:
-    """ArtifactError unless `payload` lists exactly these rotation steps."""
-    if bytes(payload) != np.asarray(steps, dtype="<i8").tobytes():
+def key_list(steps: tuple[int, ...], conjugation: bool) -> bytes:
+    """What stands for evaluation keys: whether there is one for conjugation, and the steps."""
+    return np.asarray([int(conjugation), *steps], dtype="<i8").tobytes()
+
+
+def check_key_list(payload: memoryview, steps: tuple[int, ...], conjugation: bool) -> None:
+    """ArtifactError unless `payload` lists exactly these keys."""
+    if bytes(payload) != key_list(steps, conjugation):
         raise ArtifactError("these evaluation keys are not for the rotations that are needed")

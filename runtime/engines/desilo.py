@@ -19,8 +19,9 @@ import numpy as np
 from ..engine import Capabilities, EvaluationKeys, Evaluator
 from ..errors import ArtifactError, EngineError, ParameterError
 from ..params import CkksLiteral, CkksParams
-from ..program import Vector
-from .checked import CheckedEngine, CheckedEvaluator
+from ..program import Slots, Vector
+from .checked import CheckedEngine
+from .checked_evaluator import CheckedEvaluator
 from .desilo_library import DesiloCall, load_library
 from .desilo_params import NOMINAL_LOG_SCALE, desilo_literal
 from .frame import part_table, split_parts
@@ -48,7 +49,7 @@ class _Value:
 class _Vector:
     """A plaintext in the forms in which it was needed so far."""
 
-    values: Vector
+    values: Slots
     level: int
     factor: Any | None = None
     summand: Any | None = None
@@ -58,6 +59,7 @@ class _Vector:
 class _Keys:
     relin: Any | None
     rotations: dict[int, Any]
+    conjugation: Any | None
 
 
 class DesiloEngine(CheckedEngine):
@@ -143,7 +145,9 @@ class DesiloEngine(CheckedEngine):
         sizes += [math.log2(int(row.max()) + 1) - 1 for row in new]
         return tuple(sizes), shared
 
-    def _generate_keys(self, steps: Mapping[int, int]) -> tuple[Any, list[bytes]]:
+    def _generate_keys(
+        self, steps: Mapping[int, int], conjugation: int | None
+    ) -> tuple[Any, list[bytes]]:
         lib, top = self.lib, self.params.max_level
         with DesiloCall("make keys"):
             secret = lib.create_secret_key()
@@ -156,13 +160,16 @@ class DesiloEngine(CheckedEngine):
                 level = min(level, self.key_level)
                 key = lib.create_fixed_rotation_key(secret, self._delta(step), level)
                 parts.append(bytes(lib.serialize_fixed_rotation_key(key)))
+            if conjugation is not None:
+                key = lib.create_conjugation_key(secret, min(conjugation, self.key_level))
+                parts.append(bytes(lib.serialize_conjugation_key(key)))
         return secret, [part_table(parts), *parts]
 
     def _delta(self, step: int) -> int:
         """The library's rotations go right."""
         return self.slots - step
 
-    def _encrypt(self, secret: Any, values: Vector, level: int, scale: float) -> _Value:
+    def _encrypt(self, secret: Any, values: Slots, level: int, scale: float) -> _Value:
         with DesiloCall("encrypt"):
             return _Value(self.lib.encrypt(self.lib.encode(values, level), secret), False)
 
@@ -210,8 +217,13 @@ class DesiloEngine(CheckedEngine):
             raise ArtifactError("this secret key is for another number of levels")
         return secret
 
-    def _load_evaluation_keys(self, payload: memoryview, steps: tuple[int, ...]) -> _Keys:
-        parts = split_parts(payload, _KEYS, 1 + len(steps))
+    def _load_evaluation_keys(
+        self, payload: memoryview, steps: tuple[int, ...], conjugation: bool
+    ) -> _Keys:
+        parts = split_parts(payload, _KEYS, 1 + len(steps) + conjugation)
+        last = None
+        if conjugation:
+            last = self._load(_KEYS, self.lib.deserialize_conjugation_key, parts.pop())
         relin, top = None, self.params.max_level
         if top:
             relin = self._load(_KEYS, self.lib.deserialize_relinearization_key, parts[0])
@@ -220,10 +232,11 @@ class DesiloEngine(CheckedEngine):
             for step, part in zip(steps, parts[1:], strict=True)
         }
         exact = all(k.delta == self._delta(s) for s, k in rotations.items())
-        levels = all(0 <= k.level <= self.key_level for k in rotations.values())
+        galois = [*rotations.values(), *([last] if conjugation else [])]
+        levels = all(0 <= k.level <= self.key_level for k in galois)
         if not (exact and levels and (relin is None or relin.level == top - 1)):
             raise ArtifactError("these evaluation keys are not for the rotations that are needed")
-        return _Keys(relin, rotations)
+        return _Keys(relin, rotations, last)
 
     def _load(self, kind: str, deserialize: Any, payload: memoryview) -> Any:
         """The library checks type, sizes and a checksum of what it reads."""
@@ -252,7 +265,7 @@ class DesiloEvaluator(CheckedEvaluator):
         self._lib = engine.lib
         self._keys = raw
 
-    def _encode(self, values: Vector, level: int, scale: float, summand: bool) -> _Vector:
+    def _encode(self, values: Slots, level: int, scale: float, summand: bool) -> _Vector:
         vector = _Vector(values.copy(), level)
         with DesiloCall("encode a vector"):
             _ = self._plain_summand(vector) if summand else self._plain_factor(vector)
@@ -273,21 +286,36 @@ class DesiloEvaluator(CheckedEvaluator):
             turned = self._lib.rotate_batch(cipher, [self._keys.rotations[s] for s in steps])
         return [_Value(c, False) for c in turned]
 
+    def _conjugate(self, a: Ciphertext) -> _Value:
+        key = self._keys.conjugation
+        self._check_switchable(a, key, "a conjugation")
+        with DesiloCall("conjugate"):
+            return _Value(self._lib.conjugate(self._engine.coefficients(a.handle), key), False)
+
+    def _times_i(self, a: Ciphertext) -> _Value:
+        """In either form; cheap in the transformed one."""
+        with DesiloCall("multiply by i"):
+            turned = self._lib.multiply_imaginary_integer(a.handle.cipher, 1)
+            return _Value(turned, a.handle.transformed)
+
     def _check_rotatable(self, a: Ciphertext, *steps: int) -> None:
+        for step in steps:
+            key = self._keys.rotations[step]
+            self._check_switchable(a, key, f"a rotation by {step} slots")
+
+    def _check_switchable(self, a: Ciphertext, key: Any, what: str) -> None:
         """The library would drop a level without a word."""
         if a.level > self._engine.key_level:
             raise EngineError(
-                f"with these parameters a rotation at level {a.level} would cost a level",
+                f"with these parameters {what} at level {a.level} would cost a level",
                 hint="take parameters from desilo_literal with rotates_at_top=True",
             )
-        for step in steps:
-            level = self._keys.rotations[step].level
-            if a.level > level:
-                raise EngineError(
-                    f"the key for a rotation by {step} slots serves up to level {level}, "
-                    f"and the ciphertext is of level {a.level}",
-                    hint="make the keys again with this model's client bundle",
-                )
+        if a.level > key.level:
+            raise EngineError(
+                f"the key for {what} serves up to level {key.level}, "
+                f"and the ciphertext is of level {a.level}",
+                hint="make the keys again with this model's client bundle",
+            )
 
     def _add(self, a: Ciphertext, b: Ciphertext) -> _Value:
         with DesiloCall("add"):

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ..engine import Capabilities, EvaluationKeys, Evaluator, SecretKey
 from ..errors import EngineError
 from ..params import CkksParams
-from ..program import Vector
-from .checked import CheckedEngine, CheckedEvaluator
-from .clear import check_stored_steps
+from ..program import Slots, Vector
+from .checked import CheckedEngine
+from .checked_evaluator import CheckedEvaluator
+from .clear import check_key_list, key_list
 from .typed import Ciphertext, Plaintext
 
 
@@ -23,10 +22,10 @@ from .typed import Ciphertext, Plaintext
 class Counts:
     """What a run did. `ops` counts (operation, level of the operands).
 
-    Operations: rotate, add, sub, negate, add_plain, multiply_plain, multiply_cipher, square,
-    relinearize, rescale, level_down (by its source level), encode. A sum of k products counts k
-    products, k - 1 additions and one rescale. `live` and `peak` count ciphertexts that somebody
-    still holds, inputs included.
+    Operations: rotate, conjugate, times_i, add, sub, negate, add_plain, multiply_plain,
+    multiply_cipher, square, relinearize, rescale, level_down (by its source level), encode. A sum
+    of k products counts k products, k - 1 additions and one rescale. `live` and `peak` count
+    ciphertexts that somebody still holds, inputs included.
     """
 
     ops: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -68,16 +67,18 @@ class DryEngine(CheckedEngine):
         super().__init__(params)
         self.counts = Counts()
 
-    def encrypt(self, key: SecretKey, values: Vector, level: int, scale: float) -> Ciphertext:
+    def encrypt(self, key: SecretKey, values: Slots, level: int, scale: float) -> Ciphertext:
         return self.counts.follow(super().encrypt(key, values, level, scale))
 
     def load_cipher(self, data: bytes) -> Ciphertext:
         return self.counts.follow(super().load_cipher(data))
 
-    def _generate_keys(self, steps: Mapping[int, int]) -> tuple[None, list[bytes]]:
-        return None, [np.asarray(list(steps), dtype="<i8").tobytes()]
+    def _generate_keys(
+        self, steps: Mapping[int, int], conjugation: int | None
+    ) -> tuple[None, list[bytes]]:
+        return None, [key_list(tuple(steps), conjugation is not None)]
 
-    def _encrypt(self, secret: None, values: Vector, level: int, scale: float) -> None:
+    def _encrypt(self, secret: None, values: Slots, level: int, scale: float) -> None:
         return None
 
     def _decrypt(self, secret: None, a: Ciphertext) -> Vector:
@@ -100,8 +101,10 @@ class DryEngine(CheckedEngine):
     def _load_secret_key(self, payload: memoryview) -> None:
         return None
 
-    def _load_evaluation_keys(self, payload: memoryview, steps: tuple[int, ...]) -> None:
-        check_stored_steps(payload, steps)
+    def _load_evaluation_keys(
+        self, payload: memoryview, steps: tuple[int, ...], conjugation: bool
+    ) -> None:
+        check_key_list(payload, steps, conjugation)
 
 
 class DryEvaluator(CheckedEvaluator):
@@ -120,7 +123,7 @@ class DryEvaluator(CheckedEvaluator):
         if times:
             self.counts.ops[op, level] += times
 
-    def _encode(self, values: Vector, level: int, scale: float, summand: bool) -> None:
+    def _encode(self, values: Slots, level: int, scale: float, summand: bool) -> None:
         self._count("encode", level)
 
     def _rotate(self, a: Ciphertext, step: int) -> None:
@@ -130,6 +133,12 @@ class DryEvaluator(CheckedEvaluator):
     def _rotate_add(self, a: Ciphertext, step: int) -> None:
         self._rotate(a, step)
         self._count("add", a.level)
+
+    def _conjugate(self, a: Ciphertext) -> None:
+        self._count("conjugate", a.level)
+
+    def _times_i(self, a: Ciphertext) -> None:
+        self._count("times_i", a.level)
 
     def _add(self, a: Ciphertext, b: Ciphertext) -> None:
         self._count("add", a.level)

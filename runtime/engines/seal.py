@@ -7,12 +7,17 @@ Choose the special prime P some bits larger than every other. SEAL's key switchi
 [0, q) and not in [-q/2, q/2); their mean is a constant that one key turns into the same error every
 time, in the slots whose root lies near 1: in slot 0 some hundred times the usual noise where P is
 no larger than q, and below it where P has 6 bits more.
+
+SEAL's slots stand for the roots zeta^(3^s), zeta a primitive root of unity of order 2N. There the
+monomial X^(N/2) is i in every second slot and -i in the others, and no polynomial with whole
+coefficients is i in all. Here slot s stands for zeta^((-3)^s), where that monomial is i: odd slots
+hold SEAL's conjugated, and a rotation by one slot is the automorphism -3. Real values are the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -22,7 +27,7 @@ import numpy as np
 from ..engine import Capabilities, EvaluationKeys, Evaluator
 from ..errors import ArtifactError, EngineError, ParameterError
 from ..params import CkksLiteral, CkksParams
-from ..program import Vector
+from ..program import Slots, Vector
 from .checked import CheckedEngine
 from .frame import part_table, split_parts
 from .memfile import bytes_saved, load_bytes
@@ -30,8 +35,11 @@ from .seal_evaluator import GaloisKey, SealEvaluator, SealKeys
 from .seal_library import SealCall, sealapi
 from .typed import Ciphertext
 
-_GENERATOR = 3
-"""SEAL's Galois element of a left rotation by one slot."""
+_GENERATOR = -3
+"""Galois element, modulo 2N, of a left rotation by one slot."""
+
+_CONJUGATION = -1
+"""Galois element of complex conjugation."""
 
 _ZERO = b"zero"
 """What stands for a ciphertext that is zero (see `SealEvaluator`) where it is saved."""
@@ -73,6 +81,7 @@ class SealEngine(CheckedEngine):
             raise ParameterError(f"SEAL refuses: {self.context.parameters_error_message()}")
         self.encoder = sealapi.CKKSEncoder(self.context)
         self.parms_ids, self._primes = self._read_chain()
+        self._units: dict[int, Any] = {}
         key_primes = _primes_of(self.context.key_context_data())
         true_sizes = tuple(math.log2(p) for p in key_primes)
         if key_primes[:-1] != self._primes or self.context.key_context_data().parms().scheme() != (
@@ -97,11 +106,24 @@ class SealEngine(CheckedEngine):
         """Element of the automorphism that rotates left by `step`, which may be negative."""
         return pow(_GENERATOR, step % self.slots, 2 * self.params.ring_dimension)
 
-    def encode(self, values: Vector, level: int, scale: float) -> Any:
+    @property
+    def conjugation_element(self) -> int:
+        return _CONJUGATION % (2 * self.params.ring_dimension)
+
+    def encode(self, values: Slots, level: int, scale: float) -> Any:
+        if np.iscomplexobj(values):
+            values = values.copy()
+            values[1::2] = values[1::2].conj()
         plain = sealapi.Plaintext()
         with SealCall("encode a vector"):
             self.encoder.encode(values.tolist(), self.parms_ids[level], scale, plain)
         return plain
+
+    def unit(self, level: int) -> Any:
+        """The monomial X^(N/2), i in every slot, as a plaintext of scale 1."""
+        if level not in self._units:
+            self._units[level] = self.encode(np.full(self.slots, 1j), level, 1.0)
+        return self._units[level]
 
     def _read_chain(self) -> tuple[list[Any], tuple[int, ...]]:
         """parms_id of each level, and the prime that each level has more than the one below."""
@@ -121,30 +143,37 @@ class SealEngine(CheckedEngine):
             raise EngineError("SEAL does not drop the primes in the order expected")
         return ids, top
 
-    def _generate_keys(self, steps: Mapping[int, int]) -> tuple[_Secret, list[bytes]]:
-        """Every rotation's key is made, and later loaded, by itself: all at once, in SEAL's own
+    def _generate_keys(
+        self, steps: Mapping[int, int], conjugation: int | None
+    ) -> tuple[_Secret, list[bytes]]:
+        """Every Galois key is made, and later loaded, by itself: all at once, in SEAL's own
         form, would take twice the memory. Keys for fewer levels than all SEAL does not make."""
         with SealCall("make keys"):
             generator = sealapi.KeyGenerator(self.context)
             secret = self._with_tools(generator.secret_key())
             parts = [bytes_saved(generator.create_relin_keys().save)]
-            for step in steps:
-                key = generator.create_galois_keys([self.galois_element(step)])
+            for element in self._elements(steps, conjugation is not None):
+                key = generator.create_galois_keys([element])
                 parts.append(bytes_saved(key.save))
         return secret, [part_table(parts), *parts]
+
+    def _elements(self, steps: Iterable[int], conjugation: bool) -> list[int]:
+        """Galois elements of the rotations, and the conjugation's after them."""
+        last = [self.conjugation_element] if conjugation else []
+        return [*(self.galois_element(step) for step in steps), *last]
 
     def _with_tools(self, key: Any) -> _Secret:
         encryptor = sealapi.Encryptor(self.context, key)
         return _Secret(key, encryptor, sealapi.Decryptor(self.context, key))
 
-    def _encrypt(self, secret: _Secret, values: Vector, level: int, scale: float) -> Any:
+    def _encrypt(self, secret: _Secret, values: Slots, level: int, scale: float) -> Any:
         plain = self.encode(values, level, scale)
         cipher = sealapi.Ciphertext()
         with SealCall("encrypt"):
             secret.encryptor.encrypt_symmetric(plain, cipher)
         return cipher
 
-    def _encrypt_payload(self, secret: _Secret, values: Vector, level: int, scale: float) -> bytes:
+    def _encrypt_payload(self, secret: _Secret, values: Slots, level: int, scale: float) -> bytes:
         plain = self.encode(values, level, scale)
         with SealCall("encrypt"):
             return bytes_saved(secret.encryptor.encrypt_symmetric(plain).save)
@@ -187,20 +216,23 @@ class SealEngine(CheckedEngine):
     def _load_secret_key(self, payload: memoryview) -> _Secret:
         return self._with_tools(self._load(sealapi.SecretKey(), payload, "secret key"))
 
-    def _load_evaluation_keys(self, payload: memoryview, steps: tuple[int, ...]) -> SealKeys:
+    def _load_evaluation_keys(
+        self, payload: memoryview, steps: tuple[int, ...], conjugation: bool
+    ) -> SealKeys:
         kind = "set of evaluation keys"
-        relin_part, *galois_parts = split_parts(payload, kind, 1 + len(steps))
+        elements = self._elements(steps, conjugation)
+        relin_part, *galois_parts = split_parts(payload, kind, 1 + len(elements))
         relin = self._load(sealapi.RelinKeys(), relin_part, kind)
         exact = relin.size() == 1 and relin.has_key(2)
-        galois: dict[int, GaloisKey] = {}
-        for step, part in zip(steps, galois_parts, strict=True):
+        galois: list[GaloisKey] = []
+        for element, part in zip(elements, galois_parts, strict=True):
             key = self._load(sealapi.GaloisKeys(), part, kind)
-            element = self.galois_element(step)
             exact = exact and key.size() == 1 and key.has_key(element)
-            galois[step] = (element, key)
+            galois.append((element, key))
         if not exact:
             raise ArtifactError("these evaluation keys are not for the rotations that are needed")
-        return SealKeys(relin, galois)
+        last = galois.pop() if conjugation else None
+        return SealKeys(relin, dict(zip(steps, galois, strict=True)), last)
 
     def _load(self, target: Any, payload: memoryview, kind: str) -> Any:
         """`target.load`, which validates what it reads against the context."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..engine import EvaluationKeys
 from ..errors import EngineError
-from ..program import Vector
-from .checked import CheckedEvaluator
+from ..program import Slots
+from .checked_evaluator import CheckedEvaluator
 from .seal_library import SealCall, sealapi
 from .typed import Ciphertext, Plaintext
 
@@ -28,6 +28,7 @@ class SealKeys:
 
     relin: Any
     galois: dict[int, GaloisKey]
+    conjugation: GaloisKey | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,9 +56,10 @@ class SealEvaluator(CheckedEvaluator):
         super().__init__(engine, keys)
         self._relin = raw.relin
         self._galois = raw.galois
+        self._conjugation_key = raw.conjugation
         self._ev = sealapi.Evaluator(engine.context)
 
-    def _encode(self, values: Vector, level: int, scale: float, summand: bool) -> _Encoded:
+    def _encode(self, values: Slots, level: int, scale: float, summand: bool) -> _Encoded:
         plain = self._engine.encode(values, level, scale)
         zero: bool = plain.is_zero()
         if zero:
@@ -66,19 +68,40 @@ class SealEvaluator(CheckedEvaluator):
         return _Encoded(plain, zero)
 
     def _rotate(self, a: Ciphertext, step: int) -> Any | None:
+        return self._switched(a, self._galois[step], "rotate")
+
+    def _rotate_add(self, a: Ciphertext, step: int) -> Any | None:
+        return self._added(self._rotate(a, step), a)
+
+    def _conjugate(self, a: Ciphertext) -> Any | None:
+        assert self._conjugation_key is not None  # CheckedEvaluator has seen that there is one
+        return self._switched(a, self._conjugation_key, "conjugate")
+
+    def _conjugate_add(self, a: Ciphertext) -> Any | None:
+        return self._added(self._conjugate(a), a)
+
+    def _switched(self, a: Ciphertext, key: GaloisKey, what: str) -> Any | None:
         if a.handle is None:
             return None
         out = sealapi.Ciphertext()
-        with SealCall("rotate"):
-            self._ev.apply_galois(a.handle, *self._galois[step], out)
+        with SealCall(what):
+            self._ev.apply_galois(a.handle, *key, out)
         return out
 
-    def _rotate_add(self, a: Ciphertext, step: int) -> Any | None:
-        turned = self._rotate(a, step)
-        if turned is None:
+    def _added(self, fresh: Any | None, a: Ciphertext) -> Any | None:
+        """fresh + a, in the place of `fresh`, which nobody else holds."""
+        if fresh is None:
             return None
         with SealCall("add"):
-            return turned if self._sums(self._ev.add_inplace, turned, a.handle) else None
+            return fresh if self._sums(self._ev.add_inplace, fresh, a.handle) else None
+
+    def _times_i(self, a: Ciphertext) -> Any | None:
+        if a.handle is None:
+            return None
+        out = sealapi.Ciphertext()
+        with SealCall("multiply by i"):
+            self._ev.multiply_plain(a.handle, self._engine.unit(a.level), out)
+        return out
 
     def _add(self, a: Ciphertext, b: Ciphertext) -> Any | None:
         if a.handle is None or b.handle is None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import DataError, EngineError, KeyMismatchError
 from ..params import CkksParams
-from ..program import Vector
+from ..program import Slots
 
 SCALE_TOLERANCE = 1e-9
 """Scales are equal where they agree to this relative difference (true primes, float64 products)."""
@@ -53,10 +53,14 @@ def space_of(name: str, params: CkksParams) -> str:
     return f"{name}:{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
-def check_vector(values: Vector, slots: int) -> Vector:
-    """`values` as contiguous float64 [slots]; DataError for another shape, NaN or infinity."""
+def check_vector(values: Slots, slots: int) -> Slots:
+    """`values` as contiguous float64 or complex128 [slots]; DataError for another shape, and for
+    NaN or infinity in either part."""
+    kind: type[np.float64 | np.complex128] = (
+        np.complex128 if np.iscomplexobj(values) else np.float64
+    )
     try:
-        vector = np.ascontiguousarray(values, dtype=np.float64)
+        vector: Slots = np.ascontiguousarray(values, dtype=kind)
     except (TypeError, ValueError) as error:
         raise DataError(f"a vector of numbers was expected: {error}") from error
     if vector.shape != (slots,):

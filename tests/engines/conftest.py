@@ -6,7 +6,7 @@ import pytest
 
 from eer.runtime.engines import open_engine
 from eer.runtime.engines.desilo_library import installed
-from tests.engines.rig import CASES, STEPS, Rig
+from tests.engines.rig import CASES, STEPS, TOP, Rig
 
 
 @pytest.fixture(scope="module", params=list(CASES))
@@ -16,6 +16,6 @@ def rig(request: pytest.FixtureRequest) -> Rig:
         pytest.skip("needs desilofhe")
     params, tolerance = CASES[name]
     engine = open_engine(params, name)
-    key, data = engine.generate_keys(STEPS)
-    keys = engine.load_evaluation_keys(data, key.key_id, STEPS)
+    key, data = engine.generate_keys(STEPS, conjugation=TOP)
+    keys = engine.load_evaluation_keys(data, key.key_id, STEPS, conjugation=True)
     return Rig(engine, key, data, keys, engine.evaluator(keys), tolerance)

@@ -11,7 +11,7 @@ import pytest
 from eer.runtime.engine import Engine, EvaluationKeys, Evaluator, SecretKey
 from eer.runtime.engines import desilo_literal
 from eer.runtime.params import CkksLiteral, CkksParams
-from eer.runtime.program import Vector
+from eer.runtime.program import Slots, Vector
 
 STEPS = (1, 5, 64, -1, -300)
 TOP = 3
@@ -29,7 +29,7 @@ CASES: dict[str, tuple[CkksParams, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """An engine with keys for STEPS."""
+    """An engine with keys for STEPS and for conjugation, at every level."""
 
     engine: Engine
     key: SecretKey
@@ -45,20 +45,26 @@ class Rig:
     def vector(self, seed: int) -> Vector:
         return np.random.default_rng(seed).uniform(-1, 1, self.engine.slots)
 
-    def encrypt(self, values: Vector, level: int) -> Any:
+    def complex_vector(self, seed: int) -> Slots:
+        return self.vector(seed) + 1j * self.vector(seed + 1000)
+
+    def encrypt(self, values: Slots, level: int) -> Any:
         return self.engine.encrypt(self.key, values, level, self.scale)
 
-    def plain(self, values: Vector, a: Any, scale: float | None = None) -> Any:
+    def plain(self, values: Slots, a: Any, scale: float | None = None) -> Any:
         ev = self.evaluator
         return ev.prepare_plain(values, ev.level(a), self.scale if scale is None else scale)
 
-    def expect(self, a: Any, level: int, wanted: Vector) -> None:
+    def expect(self, a: Any, level: int, wanted: Slots) -> None:
+        """Real parts, and imaginary ones where complex values are wanted."""
         assert self.evaluator.level(a) == level
         if self.engine.capabilities.values:
             got = self.engine.decrypt(self.key, a)
             assert got.shape == wanted.shape
             assert got.dtype == np.float64
-            assert np.abs(got - wanted).max() <= self.tolerance
+            assert np.abs(got - wanted.real).max() <= self.tolerance
+        if np.iscomplexobj(wanted):
+            self.expect(self.evaluator.times_i(a), level, -wanted.imag)
 
     def needs(self, capability: str) -> None:
         if not getattr(self.engine.capabilities, capability):

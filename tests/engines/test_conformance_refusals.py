@@ -86,7 +86,7 @@ def test_keys_without_rotations(rig: Rig) -> None:
 @pytest.mark.parametrize("steps", [STEPS[:-1], (*STEPS, 7), (*STEPS[:-1], 7)])
 def test_evaluation_keys_of_other_steps_are_refused(rig: Rig, steps: tuple[int, ...]) -> None:
     with pytest.raises(ArtifactError):
-        rig.engine.load_evaluation_keys(rig.key_bytes, rig.key.key_id, steps)
+        rig.engine.load_evaluation_keys(rig.key_bytes, rig.key.key_id, steps, True)
 
 
 def test_objects_of_another_key_are_refused(rig: Rig) -> None:
@@ -203,7 +203,7 @@ def test_truncated_bytes_are_refused(rig: Rig, keep: int) -> None:
         with pytest.raises(ArtifactError):
             engine.load_secret_key(cut, rig.key.key_id)
         with pytest.raises(ArtifactError):
-            engine.load_evaluation_keys(cut, rig.key.key_id, STEPS)
+            engine.load_evaluation_keys(cut, rig.key.key_id, STEPS, True)
 
 
 def test_changed_bytes_are_refused(rig: Rig) -> None:

@@ -18,7 +18,7 @@ from eer.runtime.container import Container, pack, unpack
 from eer.runtime.errors import ArtifactError, FileError, UsageError
 from eer.runtime.identity import compute_model_id
 from eer.runtime.model import ClientModel, ServerModel
-from eer.runtime.program import Add, LevelDown, Negate, Program, Rotate, Sub
+from eer.runtime.program import Add, Conjugate, LevelDown, Negate, Program, Rotate, Sub, TimesI
 from eer.runtime.program_codec import decode_instructions, encode_instructions
 from eer.runtime.server_bundle import load_server, server_to_bytes
 
@@ -108,14 +108,22 @@ def test_equal_plaintexts_are_stored_once(sample: Sample) -> None:
 
 
 def test_all_instructions_survive(sample: Sample) -> None:
-    more = (Rotate(0, -3), Add(1, 1), Sub(2, 0), Negate(3), LevelDown(4, 1))
+    more = (
+        Rotate(0, -3),
+        Add(1, 1),
+        Sub(2, 0),
+        Negate(3),
+        LevelDown(4, 1),
+        Conjugate(5),
+        TimesI(6),
+    )
     instructions = (*more, *sample.server.program.instructions)
     assert decode_instructions(encode_instructions(instructions), "here") == instructions
     assert decode_instructions(encode_instructions(()), "here") == ()
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.integers(-2, 9) | st.integers(-(2**63), 2**63 - 1), max_size=30))
+@given(st.lists(st.integers(-2, 11) | st.integers(-(2**63), 2**63 - 1), max_size=30))
 def test_any_words_are_instructions_or_refused(words: list[int]) -> None:
     try:
         instructions = decode_instructions(np.asarray(words, np.int64), "here")
@@ -228,7 +236,7 @@ def test_less_security_than_128_bits_is_refused(sample: Sample) -> None:
 
 
 def test_inconsistent_client(sample: Sample) -> None:
-    i = [{"name": "x", "shape": [4], "calibrated": True, "role": "window"}]
+    i = [{"name": "x", "shape": [4], "calibrated": True, "role": "window", "complex": []}]
     o = [{"name": "y", "shape": [2], "post": "none", "axis": 0, "labels": [], "state": ""}]
     packing = np.arange(8).reshape(1, 8) // 2
     bounds = np.array([[-1.0] * 4, [1.0] * 4])

@@ -18,6 +18,7 @@ from eer.runtime.params import CkksParams
 from eer.runtime.program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     Instruction,
@@ -25,7 +26,9 @@ from eer.runtime.program import (
     Negate,
     Program,
     Rotate,
+    Slots,
     Sub,
+    TimesI,
     Vector,
 )
 
@@ -43,7 +46,7 @@ def program(
     *instructions: Instruction,
     inputs: int = 1,
     outputs: tuple[int, ...] | None = None,
-    plains: tuple[Vector, ...] = (np.arange(1.0, 9.0), np.full(8, 0.5)),
+    plains: tuple[Slots, ...] = (np.arange(1.0, 9.0), np.full(8, 0.5)),
 ) -> Program:
     last = inputs + len(instructions) - 1
     return Program(SLOTS, (TOP,) * inputs, instructions, outputs or (last,), plains)
@@ -58,10 +61,10 @@ class Ready:
     executor: Executor
     evaluator: Evaluator
 
-    def encrypt(self, values: Vector) -> Cipher:
+    def encrypt(self, values: Slots) -> Cipher:
         return self.engine.encrypt(self.key, values, TOP, SCALE)
 
-    def run(self, *inputs: Vector) -> list[Vector]:
+    def run(self, *inputs: Slots) -> list[Vector]:
         outputs = self.executor.run([self.encrypt(x) for x in inputs])
         return [self.engine.decrypt(self.key, c) for c in outputs]
 
@@ -69,8 +72,10 @@ class Ready:
 def ready(p: Program, engine: Any = None, wrap: Any = lambda ev: ev) -> Ready:
     engine = engine or ClearEngine(params(SLOTS))
     steps = tuple(r * (engine.slots // p.slots) for r in p.rotations)
-    key, blob = engine.generate_keys(steps)
-    evaluator = wrap(engine.evaluator(engine.load_evaluation_keys(blob, key.key_id, steps)))
+    level = p.conjugation_level
+    key, blob = engine.generate_keys(steps, conjugation=level)
+    keys = engine.load_evaluation_keys(blob, key.key_id, steps, level is not None)
+    evaluator = wrap(engine.evaluator(keys))
     return Ready(engine, key, Executor(engine, evaluator, p, SCALE), evaluator)
 
 
@@ -241,6 +246,70 @@ def test_a_rotation_that_is_an_output_is_kept() -> None:
     turned, total = ready(p).run(X)
     np.testing.assert_allclose(turned, np.roll(X, -1))
     np.testing.assert_allclose(total, X + np.roll(X, -1))
+
+
+def test_complex_slots() -> None:
+    """Products of two pairs of real values at once, and a value brought into the imaginary part."""
+    w, v = np.arange(1.0, 9.0), np.linspace(0.5, -1.5, 8)
+    p = program(
+        DotPlain((0,), (0,)),
+        Conjugate(1),
+        Add(1, 2),
+        TimesI(3),
+        Rotate(4, 1),
+        Add(3, 5),
+        DotPlain((6,), (1,)),
+        outputs=(3, 7),
+        plains=(w - 1j * v, np.full(8, 1 - 1j)),
+    )
+    for slots in (SLOTS, 4 * SLOTS):
+        z = np.repeat(X + 1j * Y, slots // SLOTS)
+        both, turned = ready(p, ClearEngine(params(slots))).run(z)
+        wanted = np.repeat(2 * (X * w + Y * v), slots // SLOTS)
+        np.testing.assert_allclose(both, wanted, atol=1e-12)
+        step = slots // SLOTS
+        np.testing.assert_allclose(turned, wanted + np.roll(wanted, -step), atol=1e-12)
+
+
+def test_a_value_added_to_its_conjugate_is_one_call() -> None:
+    p = program(
+        Conjugate(0),
+        Add(1, 0),
+        Conjugate(2),
+        Negate(3),
+        Add(2, 3),
+        TimesI(5),
+        Conjugate(6),
+        Conjugate(6),
+        Add(6, 8),
+        Add(9, 7),
+        Add(4, 10),
+    )
+    r = ready(p, wrap=Noting)
+    noting: Any = r.evaluator
+    done: list[int] = []
+    (found,) = (
+        r.engine.decrypt(r.key, c) for c in r.executor.run([r.encrypt(X + 1j * Y)], done.append)
+    )
+    called = ["conjugate_add", "conjugate", "negate", "add", "times_i", "conjugate"]
+    assert noting.names() == [*called, "conjugate_add", "add", "add"]
+    assert done == [2, 3, 4, 5, 6, 7, 9, 10, 11]
+    np.testing.assert_allclose(found, -2 * X, atol=1e-12)
+
+
+def test_a_conjugate_that_is_an_output_is_kept() -> None:
+    p = program(Conjugate(0), Add(0, 1), TimesI(1), outputs=(1, 2, 3))
+    conjugate, total, turned = ready(p).run(X + 1j * Y)
+    np.testing.assert_allclose(conjugate, X)
+    np.testing.assert_allclose(total, 2 * X)
+    np.testing.assert_allclose(turned, Y)
+
+
+def test_folds_with_conjugates_keep_no_summands() -> None:
+    folds: list[Instruction] = []
+    for k in range(0, 20, 2):
+        folds += [Conjugate(k), Add(k, k + 1)]
+    assert peak(program(*folds)) == 3
 
 
 def test_what_nobody_reads_is_freed_at_once() -> None:

@@ -11,6 +11,7 @@ from eer.runtime.errors import InternalError
 from eer.runtime.program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     Instruction,
@@ -19,6 +20,7 @@ from eer.runtime.program import (
     Program,
     Rotate,
     Sub,
+    TimesI,
     infer_levels,
     operands,
 )
@@ -53,6 +55,8 @@ def test_levels_follow_from_the_instructions() -> None:
     [
         (Rotate(4, 1), (4,)),
         (Negate(4), (4,)),
+        (Conjugate(4), (4,)),
+        (TimesI(4), (4,)),
         (AddPlain(4, 0), (4,)),
         (LevelDown(4, 0), (4,)),
         (Add(4, 5), (4, 5)),
@@ -105,6 +109,8 @@ def appended(*more: Instruction) -> Program:
         (Rotate(12, 1), "%12 reads values that are not defined"),
         (Rotate(-1, 1), "%12 reads values that are not defined"),
         (DotPlain((), ()), "%12 reads values that are not defined"),
+        (Conjugate(12), "%12 reads values that are not defined"),
+        (TimesI(-1), "%12 reads values that are not defined"),
         (DotCipher(()), "%12 reads values that are not defined"),
         (Add(0, 1), r"%12 mixes levels \[2, 3\]"),
         (DotCipher(((0, 1),)), r"%12 mixes levels \[2, 3\]"),
@@ -122,6 +128,30 @@ def appended(*more: Instruction) -> Program:
 def test_broken_instructions_are_refused(instruction: Instruction, problem: str) -> None:
     with pytest.raises(InternalError, match=problem):
         infer_levels(appended(instruction))
+
+
+def test_complex_plaintexts_are_for_products_alone() -> None:
+    plains = (np.ones(8), np.arange(8.0) * 1j)
+    with pytest.raises(InternalError, match="%7 adds a complex plaintext"):
+        infer_levels(replace(EVERYTHING, plains=plains))
+    assert infer_levels(replace(EVERYTHING, plains=plains[::-1])) == infer_levels(EVERYTHING)
+
+
+def test_conjugations_have_the_highest_level_of_their_use() -> None:
+    assert EVERYTHING.conjugation_level is None
+    turns = (TimesI(0), Conjugate(1), Conjugate(2), DotPlain((2,), (0,)), Conjugate(5))
+    program = replace(EVERYTHING, instructions=turns, outputs=(6,))
+    assert infer_levels(program) == (3, 2, 3, 2, 3, 2, 2)
+    assert program.conjugation_level == 3
+    low = replace(EVERYTHING, instructions=(DotPlain((0,), (0,)), Conjugate(2)), outputs=(3,))
+    assert low.conjugation_level == 2
+
+
+def test_whether_imaginary_parts_matter() -> None:
+    assert not EVERYTHING.is_complex
+    assert appended(Conjugate(0)).is_complex
+    assert appended(TimesI(0)).is_complex
+    assert replace(EVERYTHING, plains=(np.ones(8) + 0j, np.ones(8))).is_complex
 
 
 def test_a_product_at_level_0_may_do_without_a_rescale() -> None:

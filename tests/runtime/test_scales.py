@@ -15,6 +15,7 @@ from eer.runtime.errors import InternalError
 from eer.runtime.program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     Instruction,
@@ -23,6 +24,7 @@ from eer.runtime.program import (
     Program,
     Rotate,
     Sub,
+    TimesI,
     infer_levels,
 )
 from eer.runtime.scales import Scales, assign_scales
@@ -50,6 +52,8 @@ def check(p: Program, scales: Scales) -> None:
     for number, ins in p:
         wanted: list[Fraction] = []
         match ins:
+            case Conjugate(src) | TimesI(src):
+                wanted = [values[src]]
             case Rotate(src, _) | Negate(src) | LevelDown(src, _):
                 wanted = [values[src]]
             case AddPlain(src, _):
@@ -176,6 +180,8 @@ def programs(draw: st.DrawFn) -> Program:
         wanted = draw(st.sampled_from((None, 28.0, 31.25)))
         choices: list[Instruction] = [
             Rotate(a, 1),
+            Conjugate(a),
+            TimesI(a),
             AddPlain(a, 0),
             Add(a, draw(alike)),
             Sub(a, draw(alike)),
@@ -208,6 +214,8 @@ def is_solvable(p: Program) -> bool:
         rows.append(np.append(np.zeros(len(free)), log2(NOMINAL)))
     for number, ins in p:
         match ins:
+            case Conjugate(src) | TimesI(src):
+                rows.append(rows[src])
             case Rotate(src, _) | Negate(src) | AddPlain(src, _) | LevelDown(src, _):
                 rows.append(rows[src])
             case Add(a, b) | Sub(a, b):
