@@ -108,8 +108,9 @@ def _pool(row: Row) -> str:
 
 
 def _rotations(row: Row) -> str:
-    count = row.facts.get("operations", {}).get("rotate")
-    return NONE if count is None else str(count)
+    operations = row.facts.get("operations", {})
+    counts = [operations[op] for op in ("rotate", "conjugate") if op in operations]
+    return str(sum(counts)) if counts else NONE
 
 
 COLUMNS: tuple[Column, ...] = (

@@ -42,7 +42,8 @@ class _OpenTask:
         state = own_state(self._client, data)
         self._state = None if state is None else self._server.load_state(state)
         self._output = client_model.outputs[0].name
-        params, count = client_model.params, len(client_model.rotations)
+        params = client_model.params
+        count = len(client_model.rotations) + (client_model.conjugation_level is not None)
         digits = len(params.log_q)
         held = 2 * digits * (digits + len(params.log_p)) * params.ring_dimension * 8
         self.facts: Json = {
@@ -54,8 +55,8 @@ class _OpenTask:
             },
             "batch": self._client.batch,
             "rotation_keys": count,
-            # All switching keys are of one size on SEAL. On DESILO FHE the one that is no rotation
-            # key is larger than most, so that this is a little too much.
+            # All switching keys are of one size on SEAL. On DESILO FHE the one for relinearisation
+            # is larger than most, so that this is a little too much.
             "rotation_key_bytes": len(keys.evaluation) * count // (count + 1),
             "rotation_key_bytes_held": held * count if params.engine == "seal" else None,
             "evaluation_key_bytes": len(keys.evaluation),

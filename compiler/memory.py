@@ -50,7 +50,10 @@ class ServerMemory:
 
 def predict_memory(program: Program, params: CkksParams) -> ServerMemory:
     """What `program` takes, with its Galois keys."""
-    encoded = sum(_plain_bytes(params, level) for _, level in encoded_plains(program))
+    encoded = sum(
+        _plain_bytes(params, level, program.plains[plain].itemsize)
+        for plain, level in encoded_plains(program)
+    )
     vectors = sum(plain.nbytes for plain in program.plains)
     keys = key_bytes_held(params, galois_levels(program))
     process = PROCESS.get(params.engine, min(PROCESS.values()))
@@ -95,9 +98,9 @@ def _factor_bytes(params: CkksParams, level: int) -> float:
     return 2.0 * (level + 1) * params.ring_dimension * WORD if params.engine == "desilo" else 0.0
 
 
-def _plain_bytes(params: CkksParams, level: int) -> float:
-    """An encoded vector; DESILO's adapter keeps the values as well."""
-    values = params.slots * WORD if params.engine == "desilo" else 0
+def _plain_bytes(params: CkksParams, level: int, each: int) -> float:
+    """An encoded vector; DESILO's adapter keeps its values as well, `each` bytes to a slot."""
+    values = params.slots * each if params.engine == "desilo" else 0
     return float((level + 1) * params.ring_dimension * WORD + values)
 
 

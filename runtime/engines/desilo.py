@@ -2,16 +2,14 @@
 
 The library fixes the scale (2^40, tracked inside with the true primes), so scales here are nominal.
 Its ciphertexts carry the scale squared and lose half of it on entering a product; `level` means
-the same as ours throughout. Products are computed on transformed operands, kept with each value:
-ntt(rescale(.)) once, then a product is 10 to 20 times cheaper than the library's own (0.4 instead
-of 8 ms at 2^14, level 6), and a sum of products is transformed back once.
+the same as ours throughout.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,45 +19,16 @@ from ..errors import ArtifactError, EngineError, ParameterError
 from ..params import CkksLiteral, CkksParams
 from ..program import Slots, Vector
 from .checked import CheckedEngine
-from .checked_evaluator import CheckedEvaluator
+from .desilo_evaluator import DesiloEvaluator, DesiloKeys, DesiloValue
 from .desilo_library import DesiloCall, load_library
-from .desilo_params import NOMINAL_LOG_SCALE, desilo_literal
+from .desilo_params import NOMINAL_LOG_SCALE
 from .frame import part_table, split_parts
-from .typed import Ciphertext, Plaintext
-
-__all__ = ["DesiloEngine", "DesiloEvaluator", "DesiloGpuEngine", "desilo_literal"]
+from .typed import Ciphertext
 
 _HEADER = 34
 """Bytes before the residues in what version 1.17.0 serialises."""
 
 _KEYS = "set of evaluation keys"
-
-
-@dataclass(slots=True, eq=False)
-class _Value:
-    """A ciphertext in the forms in which it was needed so far; its value never changes."""
-
-    cipher: Any
-    transformed: bool
-    factor: Any | None = None
-    multiplied: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Vector:
-    """A plaintext in the forms in which it was needed so far."""
-
-    values: Slots
-    level: int
-    factor: Any | None = None
-    summand: Any | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Keys:
-    relin: Any | None
-    rotations: dict[int, Any]
-    conjugation: Any | None
 
 
 class DesiloEngine(CheckedEngine):
@@ -169,19 +138,19 @@ class DesiloEngine(CheckedEngine):
         """The library's rotations go right."""
         return self.slots - step
 
-    def _encrypt(self, secret: Any, values: Slots, level: int, scale: float) -> _Value:
+    def _encrypt(self, secret: Any, values: Slots, level: int, scale: float) -> DesiloValue:
         with DesiloCall("encrypt"):
-            return _Value(self.lib.encrypt(self.lib.encode(values, level), secret), False)
+            return DesiloValue(self.lib.encrypt(self.lib.encode(values, level), secret), False)
 
     def _decrypt(self, secret: Any, a: Ciphertext) -> Vector:
         with DesiloCall("decrypt"):
             values = self.lib.decrypt(self.coefficients(a.handle), secret)
         return np.array(values.real, dtype=np.float64)
 
-    def _evaluator(self, keys: EvaluationKeys, raw: _Keys) -> Evaluator:
+    def _evaluator(self, keys: EvaluationKeys, raw: DesiloKeys) -> Evaluator:
         return DesiloEvaluator(self, keys, raw)
 
-    def coefficients(self, value: _Value) -> Any:
+    def coefficients(self, value: DesiloValue) -> Any:
         """The ciphertext out of its transformed form; the caller holds the lock."""
         if value.transformed:
             value.cipher, value.transformed = self.lib.intt(value.cipher), False
@@ -191,7 +160,7 @@ class DesiloEngine(CheckedEngine):
         with DesiloCall("save a ciphertext"):
             return bytes(self.lib.serialize_ciphertext(self.coefficients(a.handle)))
 
-    def _load_cipher(self, payload: memoryview, level: int, scale: float) -> _Value:
+    def _load_cipher(self, payload: memoryview, level: int, scale: float) -> DesiloValue:
         self._check_loaded_scale(scale)
         cipher = self._load("ciphertext", self.lib.deserialize_ciphertext, payload)
         rows = (level + 2) * 2
@@ -201,7 +170,7 @@ class DesiloEngine(CheckedEngine):
             or len(payload) // (8 * self.params.ring_dimension) != rows
         ):
             raise ArtifactError("this ciphertext is not of the level or size that it claims")
-        return _Value(cipher, False)
+        return DesiloValue(cipher, False)
 
     def _check_loaded_scale(self, scale: float) -> None:
         if abs(math.log2(scale) - NOMINAL_LOG_SCALE) > 1e-6:
@@ -219,7 +188,7 @@ class DesiloEngine(CheckedEngine):
 
     def _load_evaluation_keys(
         self, payload: memoryview, steps: tuple[int, ...], conjugation: bool
-    ) -> _Keys:
+    ) -> DesiloKeys:
         parts = split_parts(payload, _KEYS, 1 + len(steps) + conjugation)
         last = None
         if conjugation:
@@ -236,7 +205,7 @@ class DesiloEngine(CheckedEngine):
         levels = all(0 <= k.level <= self.key_level for k in galois)
         if not (exact and levels and (relin is None or relin.level == top - 1)):
             raise ArtifactError("these evaluation keys are not for the rotations that are needed")
-        return _Keys(relin, rotations, last)
+        return DesiloKeys(relin, rotations, last)
 
     def _load(self, kind: str, deserialize: Any, payload: memoryview) -> Any:
         """The library checks type, sizes and a checksum of what it reads."""
@@ -253,144 +222,6 @@ class DesiloGpuEngine(DesiloEngine):
     name = "desilo-gpu"
     mode = "gpu"
     capabilities = replace(DesiloEngine.capabilities, forks=False)
-
-
-class DesiloEvaluator(CheckedEvaluator):
-    """Operations on values in either form; results of products stay transformed until needed."""
-
-    _engine: DesiloEngine
-
-    def __init__(self, engine: DesiloEngine, keys: EvaluationKeys, raw: _Keys) -> None:
-        super().__init__(engine, keys)
-        self._lib = engine.lib
-        self._keys = raw
-
-    def _encode(self, values: Slots, level: int, scale: float, summand: bool) -> _Vector:
-        vector = _Vector(values.copy(), level)
-        with DesiloCall("encode a vector"):
-            _ = self._plain_summand(vector) if summand else self._plain_factor(vector)
-        return vector
-
-    def _rotate(self, a: Ciphertext, step: int) -> _Value:
-        self._check_rotatable(a, step)
-        with DesiloCall("rotate"):
-            cipher = self._engine.coefficients(a.handle)
-            return _Value(self._lib.rotate(cipher, self._keys.rotations[step]), False)
-
-    def _rotate_many(self, a: Ciphertext, steps: Sequence[int]) -> list[_Value]:
-        if len(steps) < 2:
-            return [self._rotate(a, step) for step in steps]
-        self._check_rotatable(a, *steps)
-        with DesiloCall("rotate"):
-            cipher = self._engine.coefficients(a.handle)
-            turned = self._lib.rotate_batch(cipher, [self._keys.rotations[s] for s in steps])
-        return [_Value(c, False) for c in turned]
-
-    def _conjugate(self, a: Ciphertext) -> _Value:
-        key = self._keys.conjugation
-        self._check_switchable(a, key, "a conjugation")
-        with DesiloCall("conjugate"):
-            return _Value(self._lib.conjugate(self._engine.coefficients(a.handle), key), False)
-
-    def _times_i(self, a: Ciphertext) -> _Value:
-        """In either form; cheap in the transformed one."""
-        with DesiloCall("multiply by i"):
-            turned = self._lib.multiply_imaginary_integer(a.handle.cipher, 1)
-            return _Value(turned, a.handle.transformed)
-
-    def _check_rotatable(self, a: Ciphertext, *steps: int) -> None:
-        for step in steps:
-            key = self._keys.rotations[step]
-            self._check_switchable(a, key, f"a rotation by {step} slots")
-
-    def _check_switchable(self, a: Ciphertext, key: Any, what: str) -> None:
-        """The library would drop a level without a word."""
-        if a.level > self._engine.key_level:
-            raise EngineError(
-                f"with these parameters {what} at level {a.level} would cost a level",
-                hint="take parameters from desilo_literal with rotates_at_top=True",
-            )
-        if a.level > key.level:
-            raise EngineError(
-                f"the key for {what} serves up to level {key.level}, "
-                f"and the ciphertext is of level {a.level}",
-                hint="make the keys again with this model's client bundle",
-            )
-
-    def _add(self, a: Ciphertext, b: Ciphertext) -> _Value:
-        with DesiloCall("add"):
-            x, y, transformed = self._alike(a.handle, b.handle)
-            return _Value(self._lib.add(x, y), transformed)
-
-    def _sub(self, a: Ciphertext, b: Ciphertext) -> _Value:
-        with DesiloCall("subtract"):
-            x, y, transformed = self._alike(a.handle, b.handle)
-            return _Value(self._lib.subtract(x, y), transformed)
-
-    def _negate(self, a: Ciphertext) -> _Value:
-        with DesiloCall("negate"):
-            return _Value(self._lib.negate(a.handle.cipher), a.handle.transformed)
-
-    def _add_plain(self, a: Ciphertext, p: Plaintext) -> _Value:
-        with DesiloCall("add a plaintext"):
-            cipher = self._engine.coefficients(a.handle)
-            return _Value(self._lib.add(cipher, self._plain_summand(p.handle)), False)
-
-    def _dot_plain(
-        self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float, rescale: bool
-    ) -> _Value:
-        lib = self._lib
-        with DesiloCall("multiply by plaintexts"):
-            if len(cts) == 1 and not cts[0].handle.multiplied:
-                # A first product of its own is cheaper as the library does it.
-                value: _Value = cts[0].handle
-                value.multiplied = True
-                cipher = self._engine.coefficients(value)
-                return _Value(lib.multiply(cipher, self._plain_factor(pts[0].handle)), True)
-            total = None
-            for a, p in zip(cts, pts, strict=True):
-                product = lib.multiply(self._factor(a.handle), self._plain_factor(p.handle))
-                total = product if total is None else lib.add(total, product)
-        return _Value(total, True)
-
-    def _dot_cipher(
-        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
-    ) -> _Value:
-        lib = self._lib
-        with DesiloCall("multiply ciphertexts"):
-            total = None
-            for a, b in pairs:
-                x = self._factor(a.handle)
-                product = lib.square(x) if a is b else lib.multiply(x, self._factor(b.handle))
-                total = product if total is None else lib.add(total, product)
-            return _Value(lib.relinearize(total, self._keys.relin), False)
-
-    def _level_down(self, a: Ciphertext, level: int) -> _Value:
-        with DesiloCall("drop primes"):
-            return _Value(self._lib.level_down(self._engine.coefficients(a.handle), level), False)
-
-    def _alike(self, a: _Value, b: _Value) -> tuple[Any, Any, bool]:
-        if a.transformed and b.transformed:
-            return a.cipher, b.cipher, True
-        return self._engine.coefficients(a), self._engine.coefficients(b), False
-
-    def _factor(self, value: _Value) -> Any:
-        if value.factor is None:
-            cipher = self._engine.coefficients(value)
-            value.factor = self._lib.ntt(self._lib.rescale(cipher))
-            value.multiplied = True
-        return value.factor
-
-    def _plain_factor(self, vector: _Vector) -> Any:
-        if vector.factor is None:
-            encoded = self._lib.encode(vector.values, vector.level)
-            vector.factor = self._lib.ntt(self._lib.rescale(encoded))
-        return vector.factor
-
-    def _plain_summand(self, vector: _Vector) -> Any:
-        if vector.summand is None:
-            vector.summand = self._lib.encode(vector.values, vector.level)
-        return vector.summand
 
 
 def _residues(data: bytes, n: int) -> list[Any]:

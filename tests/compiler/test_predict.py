@@ -15,12 +15,14 @@ from eer.runtime.params import CkksLiteral, CkksParams
 from eer.runtime.program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     LevelDown,
     Program,
     Rotate,
     Sub,
+    TimesI,
     infer_levels,
 )
 from tests.compiler.networks import Net, make
@@ -137,6 +139,13 @@ def test_each_instruction_by_itself() -> None:
     assert found.prepare == pytest.approx(COST.encode(2) + COST.encode(0))
 
 
+def test_a_conjugation_costs_what_a_rotation_does() -> None:
+    program = program_of(Conjugate(0), TimesI(1), Conjugate(2), Add(2, 3))
+    found = predict(program, COST).instructions
+    turned = COST.multiply_plain(2)
+    assert found == pytest.approx((COST.rotate(2), turned, COST.rotate(2), COST.accumulate(2)))
+
+
 def test_an_operand_is_prepared_once() -> None:
     once = program_of(DotPlain((0,), (0,), rescale=False), DotPlain((0,), (0,), rescale=False))
     first, second = predict(once, COST).instructions
@@ -156,3 +165,6 @@ def test_memory_counts_keys_plaintexts_and_live_ciphertexts() -> None:
     masked = predict_memory(program_of(DotPlain((0,), (0,))), PARAMS)
     assert masked.plaintexts == 3 * polynomial + 8 * 8
     assert masked.ciphertexts == (6 + 4 + 6) * polynomial
+    conjugated = program_of(Conjugate(0), LevelDown(1, 0), plains=0)
+    assert predict_memory(conjugated, PARAMS).keys == memory.keys
+    assert predict_memory(program_of(Rotate(0, 1), Conjugate(0)), PARAMS).keys == 1.5 * memory.keys

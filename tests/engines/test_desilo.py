@@ -156,6 +156,37 @@ def test_keys_for_low_levels_are_smaller_and_refused_above() -> None:
             rotate()
 
 
+@needs_library
+def test_conjugation_keys_for_low_levels_are_smaller_and_refused_above() -> None:
+    engine: Any = open_engine(desilo_literal(3).check())
+    key, low = engine.generate_keys((), conjugation=0)
+    _, full = engine.generate_keys((), conjugation=3)
+    _, none = engine.generate_keys(())
+    assert len(low) - len(none) < 0.3 * (len(full) - len(none))
+    ev = engine.evaluator(engine.load_evaluation_keys(low, key.key_id, (), True))
+    z = np.random.default_rng(1).uniform(-1, 1, (2, engine.slots))
+    a = engine.encrypt(key, z[0] + 1j * z[1], 1, SCALE)
+    for conjugate in (ev.conjugate, ev.conjugate_add):
+        with pytest.raises(EngineError, match=r"a conjugation serves up to level 0, .* of level 1"):
+            conjugate(a)
+    twice = engine.decrypt(key, ev.conjugate_add(ev.level_down(a, 0)))
+    assert np.abs(twice - 2 * z[0]).max() < 1e-6
+
+
+def test_a_conjugation_at_the_top_would_cost_a_level(
+    shared: tuple[Any, SecretKey, Evaluator],
+) -> None:
+    engine, _, _ = shared
+    key, data = engine.generate_keys((), conjugation=2)
+    ev = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, (), True))
+    x = np.random.default_rng(0).uniform(-1, 1, engine.slots)
+    top = engine.encrypt(key, x, 2, SCALE)
+    with pytest.raises(EngineError, match="a conjugation at level 2 would cost a level"):
+        ev.conjugate(top)
+    lower = ev.conjugate(ev.times_i(ev.level_down(top, 1)))
+    assert np.abs(engine.decrypt(key, ev.times_i(lower)) - x).max() < 1e-6
+
+
 def test_products_at_the_top_of_a_full_chain(shared: tuple[Any, SecretKey, Evaluator]) -> None:
     engine, key, ev = shared
     x = np.random.default_rng(0).uniform(-1, 1, engine.slots)
@@ -224,7 +255,9 @@ def test_values_in_any_form_can_be_used_again(shared: tuple[Any, SecretKey, Eval
         (ev.sub(fresh, product), x - square),
         (ev.add_plain(product, ev.prepare_plain(x, 1, SCALE)), x + square),
         (ev.add(product, fresh), x + square),
+        (ev.times_i(ev.negate(ev.times_i(product))), square),
         (ev.rotate(product, 1), np.roll(square, -1)),
+        (ev.negate(ev.times_i(ev.times_i(product))), square),
         (ev.level_down(product, 0), square),
         (ev.dot_cipher([(product, fresh)]), square * x),
         (engine.load_cipher(engine.save_cipher(product)), square),
@@ -276,20 +309,22 @@ def test_what_is_not_the_librarys_under_a_right_frame(
         forged = seal_frame(frame, join_parts([content] * 2))
         with pytest.raises(ArtifactError):
             engine.load_evaluation_keys(forged, key.key_id, (1,))
+        with pytest.raises(ArtifactError):
+            engine.load_evaluation_keys(forged, key.key_id, (), True)
 
 
 def test_no_word_of_the_secret_stands_in_what_is_sent(
     shared: tuple[Any, SecretKey, Evaluator],
 ) -> None:
     engine, _, _ = shared
-    key, data = engine.generate_keys((1,))
+    key, data = engine.generate_keys((1,), conjugation=1)
     saved = engine.save_secret_key(key)
     _, payload = open_frame(saved, "secret key", engine.space)
     words = np.frombuffer(payload, dtype="<u8", offset=34, count=(len(payload) - 34) // 8)
     # Residues of 60-bit primes: a chance hit among these is out of the question.
     words = words[words > 2**50]
     assert words.size > engine.slots
-    parts = split_parts(open_frame(data, KEYS, engine.space)[1], KEYS, 2)
+    parts = split_parts(open_frame(data, KEYS, engine.space)[1], KEYS, 3)
     fresh = engine.encrypt_bytes(key, np.zeros(engine.slots), 2, SCALE)
     for sent in (*parts, fresh):
         for offset in range(8):

@@ -67,6 +67,26 @@ def test_what_is_sent_carries_a_seed(engine: SealEngine) -> None:
     assert len(data) < 0.5 * 3 * raw_key
 
 
+def test_slots_are_the_powers_of_minus_3(engine: SealEngine) -> None:
+    """Slot s stands for the root zeta^((-3)^s), at which X^(N/2) is i, and SEAL's encoder agrees:
+    the values of a monomial at these roots are encoded as that monomial alone."""
+    n = PARAMS.ring_dimension
+    powers = np.array([pow(-3, s, 2 * n) for s in range(engine.slots)])
+    assert len(set(powers.tolist())) == engine.slots
+    key, data = engine.generate_keys((), conjugation=0)
+    ev = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, (), True))
+    ones = engine.encrypt(key, np.ones(engine.slots), 0, SCALE)
+    for degree in (1, 5, n // 2):
+        root = np.exp(1j * np.pi * (powers * degree % (2 * n)) / n)
+        # At scale 1 whatever is not whole would be rounded: by up to a half, a value of size 1.
+        plain = ev.prepare_plain(root, 0, 1.0)
+        product = ev.dot_plain([ones], [plain], rescale=False)
+        assert ev.scale(product) == SCALE
+        real, imaginary = (engine.decrypt(key, x) for x in (product, ev.times_i(product)))
+        assert np.abs(real - root.real).max() < 1e-4
+        assert np.abs(imaginary + root.imag).max() < 1e-4
+
+
 @pytest.mark.skipif(not IN_MEMORY, reason="needs memory files")
 def test_secrets_do_not_reach_a_disk(engine: SealEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:

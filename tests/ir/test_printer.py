@@ -22,6 +22,7 @@ from eer.compiler.ir.tensor import (
 from eer.runtime.program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     LevelDown,
@@ -29,6 +30,7 @@ from eer.runtime.program import (
     Program,
     Rotate,
     Sub,
+    TimesI,
 )
 
 GRAPH = """\
@@ -107,6 +109,12 @@ def test_a_program() -> None:
     program, labels = instructions()
     assert len(labels) == len(program.instructions)
     assert print_program(program) == PROGRAM
+
+
+def test_a_program_with_complex_slots() -> None:
+    program = Program(8, (1,), (Conjugate(0), TimesI(1)), (2,), ())
+    lines = print_program(program).splitlines()
+    assert lines[2:4] == ["  %1 = Conjugate(%0)  @1", "  %2 = TimesI(%1)  @1"]
 
 
 def test_a_program_without_labels() -> None:
