@@ -8,11 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from eer.compiler import CompiledModel
-
 from ..command import Show, each_fold
 from ..saved import fingerprint
 from ..windows import Windows
+from .encrypted import SharedPrograms
 from .folds import PersonalFold, PersonalProtocol, run_personal_fold
 from .plots import write_plots
 from .report import summary, table, title, write_json
@@ -24,13 +23,13 @@ def personal_folds(
 ) -> tuple[PersonalFold, ...]:
     """Every fold that is asked for; with `--resume`, those that are there are not run again."""
     kept, mark = given.out / "folds", fingerprint(windows, protocol)
-    step: list[CompiledModel] = []
+    shared: list[SharedPrograms] = []
 
     def run(subject: str, show: Show) -> PersonalFold:
-        if protocol.engine is not None and not step:
+        if protocol.engine is not None and not shared:
             show("compiling the step")
-            step.append(protocol.compiled_step())
-        return run_personal_fold(windows, subject, protocol, show, step[0] if step else None)
+            shared.append(protocol.shared_programs())
+        return run_personal_fold(windows, subject, protocol, show, shared[0] if shared else None)
 
     return each_fold(
         given,

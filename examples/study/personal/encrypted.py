@@ -2,45 +2,70 @@
 
 The server has the trunk in plaintext and the head as ciphertexts. Between two steps the client
 makes fresh ciphertexts of the head, and before the first of what the trunk makes of the windows to
-learn from: it sees values of its own windows, not the weights that made them. Labels leave it as
-ciphertexts only, and pseudo-labels are never decrypted.
+learn from: it sees values of its own windows, not the weights that made them. What
+windows without labels are taught as is made once, from the general head's scores of them, and is
+refreshed likewise. Labels leave the client as ciphertexts only; the server sees no label, and none
+of those it makes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from eer.compiler import CompiledModel, Options, compile_model
-from eer.runtime.client import Client
-from eer.runtime.inputs import RANGE_SHARE
 from eer.runtime.personal import PersonalModel
 from eer.runtime.personalise import personalise
-from eer.runtime.server import Server
 
 from ..encrypted import TOLERANCE
 from ..windows import Signal
+from .costs import Costs, Pace, StepCost
 from .head import BIAS, STATE, WEIGHT
-from .learning import Adaptation, Arrays, Start, learn, made_up_inputs, step_for
+from .learning import (
+    Adaptation,
+    Arrays,
+    Believe,
+    Start,
+    learn,
+    made_up_inputs,
+    made_up_scores,
+    pseudo_labels_for,
+    step_for,
+)
+from .party import Party
 
 SAMPLES = 64
-"""Made-up inputs that a step is compiled with."""
+"""Made-up inputs that a step, and pseudo-labels, are compiled with."""
 
 REACH = 2.0
 """How far outside the made-up range a step's inputs may lie, in widths of it: a step has no
 interval of approximation to leave, and what lies far out only has to fit the modulus."""
 
-LessonOf = Callable[[Signal], Arrays]
-"""From the trunk's values of a user's windows [w, m] to the inputs of a step."""
+
+class LessonOf(Protocol):
+    """What makes the inputs of a step."""
+
+    def __call__(self, values: Signal, *, believe: Believe) -> Arrays:
+        """From what `LessonValues` makes of a user's windows [w, 2 m + k]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedPrograms:
+    """What is compiled once for all users and all general models."""
+
+    step: CompiledModel
+    pseudo_labels: CompiledModel | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,45 +73,11 @@ class Programs:
     """What is compiled for one general model; nothing in it is of the user."""
 
     values: CompiledModel
-    step: CompiledModel
+    shared: SharedPrograms
     scores: CompiledModel
     """With the head encrypted; `batch` windows in one message."""
     heads: Arrays
     """Examples of heads [samples, ...] by name, made up."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepCost:
-    """One step: seconds at the server and at the client, and bytes that travelled."""
-
-    server: float
-    client: float
-    up: int
-    down: int
-    error: float
-    """Largest difference of the head from the same step's in the clear."""
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What learning under encryption took."""
-
-    values_seconds: float
-    """The trunk's values of all windows to learn from, encryption and decryption included."""
-    steps: tuple[StepCost, ...]
-    ring_dimension: int
-    levels: int
-    log_qp: float
-    key_bytes: int
-    """Evaluation keys of the three programs together, sent once."""
-
-    @property
-    def update_seconds(self) -> float:
-        """A whole update: the values and all steps."""
-        return self.values_seconds + sum(step.server + step.client for step in self.steps)
-
-    def to_json(self) -> dict[str, object]:
-        return asdict(self) | {"update_seconds": self.update_seconds}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,31 +93,26 @@ class Learned:
     costs: Costs
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Milliseconds for one window alone, medians: encryption, server, decryption."""
-
-    encrypt: float
-    run: float
-    decrypt: float
-
-    @property
-    def total(self) -> float:
-        return self.encrypt + self.run + self.decrypt
-
-
-def compile_step(size: int, classes: int, settings: Adaptation, engine: str) -> CompiledModel:
-    """The step: one program for all users and all trunks with so many values."""
-    return compile_model(
-        _single(step_for(size, classes, settings)),
+def compile_shared(
+    size: int, classes: int, settings: Adaptation, engine: str, batch: int
+) -> SharedPrograms:
+    """The step for trunks of `size` values, and pseudo-labels of `batch` windows in one message."""
+    step = compile_model(
+        _single(step_for(size, settings)),
         made_up_inputs(size, classes, settings, SAMPLES),
         options=Options(engine=engine, state=STATE, effort="low"),
     )
+    pseudo_labels = pseudo_labels_for(classes, settings)
+    if pseudo_labels is None:
+        return SharedPrograms(step, None)
+    made_up = {"general": made_up_scores(classes, SAMPLES)}
+    options = Options(engine=engine, batch=batch)
+    return SharedPrograms(step, compile_model(_single(pseudo_labels), made_up, options=options))
 
 
 def compile_programs(
     start: Start,
-    step: CompiledModel,
+    shared: SharedPrograms,
     windows: Signal,
     settings: Adaptation,
     *,
@@ -144,7 +130,7 @@ def compile_programs(
     made_up = made_up_inputs(weight.shape[1], weight.shape[0], settings, SAMPLES)
     heads = {name: made_up[name] for name in (WEIGHT, BIAS)}
     scores = compile_scores(start, windows, heads, labels=labels, engine=engine, batch=batch)
-    return Programs(values, step, scores, heads)
+    return Programs(values, shared, scores, heads)
 
 
 def compile_scores(
@@ -182,40 +168,49 @@ def learn_encrypted(
 ) -> Learned:
     """Teach a head with `learned_from` [w, ...] and ask it about `asked` [w, ...]."""
     progress("making keys")
-    three = (programs.values, programs.step, programs.scores)
-    first, step, scores = (
-        Client(program.client, range_share=share)
-        for program, share in zip(three, (RANGE_SHARE, REACH, RANGE_SHARE), strict=True)
-    )
-    keys = [client.generate_keys().evaluation for client in (first, step, scores)]
-    servers = [Server(program.server, key) for program, key in zip(three, keys, strict=True)]
+    shared = programs.shared
+    values, scores = Party.of(programs.values), Party.of(programs.scores)
+    step = Party.of(shared.step, REACH)
+    sharpener = Party.of(shared.pseudo_labels) if shared.pseudo_labels is not None else None
+    parties = [party for party in (values, sharpener, step, scores) if party is not None]
     progress("the trunk's values")
     begun = perf_counter()
-    values = _answers(first, servers[0].run, learned_from)
-    values_seconds = perf_counter() - begun
-    inputs = lesson_of(values)
+    (found,) = values.answers(learned_from)
+    values_seconds, pseudo_seconds = perf_counter() - begun, 0.0
+
+    def believe(general: Signal) -> tuple[Signal, Signal]:
+        nonlocal pseudo_seconds
+        assert sharpener is not None
+        progress("pseudo-labels")
+        begun = perf_counter()
+        targets, confidence = sharpener.answers(general)
+        pseudo_seconds = perf_counter() - begun
+        return targets, confidence
+
+    inputs = lesson_of(found, believe=believe)
     expected = learn(start, inputs, steps)
     with TemporaryDirectory(prefix="eer-personal-") as folder:
         personal = PersonalModel.create(
             Path(folder) / "user",
-            step.initial_state(_named(start.state), (scores,)),
-            step=servers[1],
-            inference=servers[2],
+            step.client.initial_state(_named(start.state), (scores.client,)),
+            step=step.server,
+            inference=scores.server,
         )
         reports = personalise(
-            step,
+            step.client,
             personal,
             (inputs,),
             steps,
-            others=(scores,),
+            others=(scores.client,),
             expected=lambda number: _named(expected[number]),
             progress=lambda report: progress(f"step {report.step} of {steps}"),
         )
         progress(f"asking about {len(asked)} encrypted windows")
-        encrypted = _answers(scores, personal.run, asked)
-    params = programs.step.client.params
+        (encrypted,) = scores.answers(asked, personal.run)
+    params = shared.step.client.params
     costs = Costs(
         values_seconds=values_seconds,
+        pseudo_seconds=pseudo_seconds,
         steps=tuple(
             StepCost(r.server_seconds, r.client_seconds, r.bytes_up, r.bytes_down, r.error or 0.0)
             for r in reports
@@ -223,7 +218,7 @@ def learn_encrypted(
         ring_dimension=params.ring_dimension,
         levels=params.max_level,
         log_qp=params.log_qp,
-        key_bytes=sum(map(len, keys)),
+        key_bytes=sum(party.key_bytes for party in parties),
     )
     heads = [start.state]
     heads += [(torch.as_tensor(r.state[WEIGHT]), torch.as_tensor(r.state[BIAS])) for r in reports]
@@ -235,22 +230,18 @@ def paces(
     general: CompiledModel, personal: CompiledModel, head: tuple[Tensor, Tensor], windows: Signal
 ) -> tuple[Pace, Pace]:
     """How fast the general and the personal model answer one window alone, taken in turns."""
-    clients = [Client(model.client) for model in (general, personal)]
-    servers = [
-        Server(model.server, client.generate_keys().evaluation)
-        for model, client in zip((general, personal), clients, strict=True)
-    ]
-    state = servers[1].load_state(clients[1].encrypt_state(_named(head)))
+    parties = [Party.of(model) for model in (general, personal)]
+    state = parties[1].server.load_state(parties[1].client.encrypt_state(_named(head)))
     times: tuple[list[tuple[float, ...]], ...] = ([], [])
     # The first window only warms up: the server encodes the weights when they are first used.
     for window in (windows[0], *windows):
-        for number, (client, server) in enumerate(zip(clients, servers, strict=True)):
+        for number, party in enumerate(parties):
             at = [perf_counter()]
-            question = client.encrypt({"window": window[np.newaxis]})
+            question = party.client.encrypt({"window": window[np.newaxis]})
             at.append(perf_counter())
-            answer = server.run(question, state=state) if number else server.run(question)
+            answer = party.server.run(question, state=state if number else None)
             at.append(perf_counter())
-            client.decrypt(answer)
+            party.client.decrypt(answer)
             at.append(perf_counter())
             times[number].append(tuple(np.diff(at)))
     found = [
@@ -268,20 +259,20 @@ def _exact(
     steps: int,
 ) -> Signal:
     """The same on the compiled graphs, without encryption: scores [w, k]."""
-    values = next(iter(programs.values.plaintext({"window": learned_from}).values()))
-    inputs, state = lesson_of(values), _named(start.state)
+    shared = programs.shared
+
+    def believe(general: Signal) -> tuple[Signal, Signal]:
+        assert shared.pseudo_labels is not None
+        targets, confidence = shared.pseudo_labels.plaintext({"general": general}).values()
+        return targets, confidence
+
+    (values,) = programs.values.plaintext({"window": learned_from}).values()
+    inputs, state = lesson_of(values, believe=believe), _named(start.state)
     for _ in range(steps):
-        found = programs.step.plaintext(state | {n: a[np.newaxis] for n, a in inputs.items()})
+        found = shared.step.plaintext(state | {n: a[np.newaxis] for n, a in inputs.items()})
         state = {name: found[output][0] for output, name in STATE.items()}
-    scores = programs.scores.plaintext({"window": asked} | state)
-    return next(iter(scores.values()))
-
-
-def _answers(client: Client, run: Callable[[bytes], bytes], windows: Signal) -> Signal:
-    """The only output's values [w, ...] of all windows, encrypted on the way."""
-    name = client.model.outputs[0].name
-    answers = [client.decrypt(run(m)) for m in client.encrypt_all({"window": windows})]
-    return np.concatenate([np.asarray(answer.outputs[name]) for answer in answers])
+    (scores,) = programs.scores.plaintext({"window": asked} | state).values()
+    return scores
 
 
 def _named(head: tuple[Tensor, Tensor]) -> dict[str, Signal]:

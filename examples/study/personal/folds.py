@@ -9,25 +9,24 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from eer.compiler import CompiledModel
-
 from ..metrics import accuracy
 from ..normalise import prepared, with_bounds
 from ..training import Recipe, train
 from ..windows import Codes, Signal, Task, Windows, held_out
+from .costs import Costs, Pace
 from .encrypted import (
-    Costs,
-    Pace,
+    LessonOf,
+    SharedPrograms,
     compile_programs,
     compile_scores,
-    compile_step,
+    compile_shared,
     learn_encrypted,
     paces,
 )
 from .learning import (
     Adaptation,
-    Arrays,
     Start,
+    believed,
     head_scores,
     learn,
     lesson,
@@ -56,10 +55,12 @@ class PersonalProtocol:
     timed: int = 5
     timed_folds: int = 3
 
-    def compiled_step(self) -> CompiledModel:
-        """The step's program, which is the same for every fold."""
+    def shared_programs(self) -> SharedPrograms:
+        """The programs that are the same for every fold."""
         size = self.recipe.hidden[-1] * self.recipe.members
-        return compile_step(size, len(self.task.labels), self.settings, self.engine or "")
+        return compile_shared(
+            size, len(self.task.labels), self.settings, self.engine or "", self.batch
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,13 +98,13 @@ def run_personal_fold(
     subject: str,
     protocol: PersonalProtocol,
     progress: Callable[[str], None] = lambda stage: None,
-    step: CompiledModel | None = None,
+    shared: SharedPrograms | None = None,
 ) -> PersonalFold:
     """Train without `subject`, then learn from the subject's first windows and ask about later
     ones.
 
     `windows` are those of every subject, as loaded. Nothing of the held-out subject reaches
-    training or calibration. `step` is `protocol.compiled_step()`, where there is one already.
+    training or calibration. `shared` is `protocol.shared_programs()`, where they are there already.
     """
     settings, task = protocol.settings, protocol.task
     classes, count = task.classes(windows), len(task.labels)
@@ -130,11 +131,16 @@ def run_personal_fold(
         count=count,
         settings=settings,
     )
-    heads = learn(start, lesson_of(lesson_values(start, user.values[learned])), settings.steps)
+    in_the_clear = lesson_of(
+        lesson_values(start, user.values[learned]), believe=partial(believed, start)
+    )
+    heads = learn(start, in_the_clear, settings.steps)
     found = [head_scores(head, trunk_values(start, later)).argmax(axis=1) for head in heads]
     alone = supervised_only(settings)
     least = prepare(model, ready.values[training], alone)
-    inputs = lesson_of(lesson_values(least, user.values[learned]), settings=alone)
+    inputs = lesson_of(
+        lesson_values(least, user.values[learned]), settings=alone, believe=partial(believed, least)
+    )
     head = learn(least, inputs, alone.steps)[-1]
     supervised = head_scores(head, trunk_values(least, later)).argmax(axis=1)
     answers = None
@@ -142,7 +148,7 @@ def run_personal_fold(
         timed = windows.subjects.index(subject) < protocol.timed_folds
         answers = _encrypted(
             start,
-            step or protocol.compiled_step(),
+            shared or protocol.shared_programs(),
             protocol,
             with_bounds(ready.values[training]),
             (user.values[learned], later, wanted),
@@ -165,11 +171,11 @@ def run_personal_fold(
 
 def _encrypted(
     start: Start,
-    step: CompiledModel,
+    shared: SharedPrograms,
     protocol: PersonalProtocol,
     training: Signal,
     user: tuple[Signal, Signal, Codes],
-    lesson_of: Callable[[Signal], Arrays],
+    lesson_of: LessonOf,
     timed: int,
     progress: Callable[[str], None],
 ) -> Encrypted:
@@ -178,7 +184,7 @@ def _encrypted(
     learned_from, later, wanted = user
     progress("compiling values and scores")
     programs = compile_programs(
-        start, step, training, settings, labels=labels, engine=engine, batch=protocol.batch
+        start, shared, training, settings, labels=labels, engine=engine, batch=protocol.batch
     )
     learned = learn_encrypted(
         programs, start, learned_from, lesson_of, later, settings.steps, progress

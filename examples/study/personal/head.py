@@ -73,7 +73,7 @@ class LessonValues(nn.Module):
 
 
 class HeadStep(nn.Module):
-    """One step of learning from n labelled windows; `bias_rate` is the step size for the bias."""
+    """One step of learning from n windows; `bias_rate` is the step size for the bias."""
 
     def __init__(self, bias_rate: float) -> None:
         super().__init__()
@@ -89,47 +89,31 @@ class HeadStep(nn.Module):
         importance: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """`weight` [k, m], `bias` [k], `values` and `directions` [n, m], `targets` [n, k],
-        `importance` [n, 1], which sums to 1; rows of importance 0 fill up."""
+        `importance` [n, 1], which sums to 1 at most; rows of importance 0 fill up."""
         residual = importance * (targets - (values @ weight.T + bias))
         return weight + residual.T @ directions, bias + self.bias_rate * residual.sum(0)
 
 
-class SemiStep(nn.Module):
-    """One step of learning from windows of which few have labels.
+class PseudoLabels(nn.Module):
+    """What windows without a label are taught as: the general head's scores, sharpened.
 
-    The others take their targets from the general head: its scores u, which are less their mean
-    over the classes and of root mean square 1, are sharpened by a cubic to p, which stands for a
-    softmax less 1/k times the spread of targets, and count by the confidence c * sum(p^2).
-    Windows with labels have `importance` and no `doubt`, the others the reverse. Products in a row:
-    2 for the cubic, 1 for the confidence, 1 to weigh by it, 1 for the sum: 5.
+    Scores u, which are less their mean over the classes and of root mean square 1, become by a
+    cubic what stands for a softmax less 1/k times the spread of targets; they count by their
+    confidence c * sum(targets^2), which is 1 where one class has all. Products in a row: 2 for the
+    cubic, 1 for the confidence.
     """
 
     cubic: Tensor
 
-    def __init__(self, bias_rate: float, cubic: Tensor, confidence: float) -> None:
+    def __init__(self, cubic: Tensor, scale: float) -> None:
         super().__init__()
-        self.bias_rate = bias_rate
         self.register_buffer("cubic", cubic)
-        self.confidence = confidence
+        self.scale = scale
 
-    def forward(
-        self,
-        weight: Tensor,
-        bias: Tensor,
-        values: Tensor,
-        directions: Tensor,
-        general: Tensor,
-        targets: Tensor,
-        importance: Tensor,
-        doubt: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """As `HeadStep`'s; `general` [n, k] are the general head's scores, `doubt` [n, 1] is the
-        importance of windows without a label."""
-        found = values @ weight.T + bias
-        believed = general * (self.cubic[0] + general * (self.cubic[1] + general * self.cubic[2]))
-        confidence = self.confidence * (believed * believed).sum(1, keepdim=True)
-        residual = importance * (targets - found) + confidence * (doubt * (believed - found))
-        return weight + residual.T @ directions, bias + self.bias_rate * residual.sum(0)
+    def forward(self, general: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores [w, k] -> targets [w, k] and confidences [w, 1]."""
+        targets = general * (self.cubic[0] + general * (self.cubic[1] + general * self.cubic[2]))
+        return targets, self.scale * (targets * targets).sum(1, keepdim=True)
 
 
 def centred(head: nn.Linear) -> nn.Linear:

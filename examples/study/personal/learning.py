@@ -6,7 +6,7 @@ precision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -16,10 +16,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..windows import Codes, Mask, Signal
-from .head import BIAS, WEIGHT, HeadStep, LessonValues, PersonalScores, SemiStep, Trunk, centred
+from .head import (
+    BIAS,
+    WEIGHT,
+    HeadStep,
+    LessonValues,
+    PersonalScores,
+    PseudoLabels,
+    Trunk,
+    centred,
+)
 from .split import Split
 
 Arrays = Mapping[str, NDArray[np.float64]]
+
+Believe = Callable[[Signal], tuple[Signal, Signal]]
+"""From the general head's scores of windows without labels [w, k] to what they are taught as:
+targets [w, k] and confidences [w, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,9 @@ class Start:
     scores: PersonalScores
     """With the general head, its scores centred."""
     values: LessonValues
-    step: HeadStep | SemiStep
+    step: HeadStep
+    pseudo_labels: PseudoLabels | None
+    """None where every window that is learned from has a label."""
 
     @property
     def state(self) -> tuple[Tensor, Tensor]:
@@ -104,17 +119,22 @@ def prepare(model: nn.Module, training: Signal, settings: Adaptation) -> Start:
             part.div_(size)
     scores = PersonalScores(trunk, head).eval()
     values_of = LessonValues(trunk, precondition, general).eval()
-    return Start(scores, values_of, step_for(last.in_features, last.out_features, settings))
+    step = step_for(last.in_features, settings)
+    return Start(scores, values_of, step, pseudo_labels_for(last.out_features, settings))
 
 
-def step_for(size: int, classes: int, settings: Adaptation) -> HeadStep | SemiStep:
-    """The step for `size` values and so many classes: the same for every user and every trunk."""
-    rate = settings.rate / (1 + size)
+def step_for(size: int, settings: Adaptation) -> HeadStep:
+    """The step for `size` values: the same for every user and every trunk, with pseudo-labels and
+    without."""
+    return HeadStep(settings.rate / (1 + size)).eval()
+
+
+def pseudo_labels_for(classes: int, settings: Adaptation) -> PseudoLabels | None:
+    """What makes pseudo-labels of so many classes, the same for every user; None without `few`."""
     if settings.few is None:
-        return HeadStep(rate).eval()
+        return None
     cubic = settings.spread * _sharpening(classes, settings.temperature)
-    confidence = classes / (classes - 1) / settings.spread**2
-    return SemiStep(rate, cubic, confidence).eval()
+    return PseudoLabels(cubic, classes / (classes - 1) / settings.spread**2).eval()
 
 
 def made_up_inputs(size: int, classes: int, settings: Adaptation, samples: int) -> Arrays:
@@ -134,48 +154,61 @@ def made_up_inputs(size: int, classes: int, settings: Adaptation, samples: int) 
         "values": 1.5 * rng.standard_t(5, (samples, n, size)),
         "directions": settings.rate / 8 * rng.standard_t(5, (samples, n, size)),
     }
-    if settings.few is not None:
-        scores = eye[rng.integers(0, classes, (samples, n))] * np.sqrt(classes)
-        inputs["general"] = scores + rng.normal(0, 0.4, scores.shape)
-    inputs |= {"targets": spread * eye[taught], "importance": share}
-    if settings.few is not None:
-        inputs["doubt"] = rng.permutation(share, axis=1)
-    return inputs
+    return inputs | {"targets": spread * eye[taught], "importance": share}
+
+
+def made_up_scores(classes: int, samples: int) -> Signal:
+    """Scores [samples, classes] that pseudo-labels are compiled with: all of plus and minus REACH,
+    beyond which none are made."""
+    rng = np.random.default_rng(0)
+    grid = np.linspace(-REACH, REACH, samples)
+    return np.stack([rng.permutation(grid) for _ in range(classes)], axis=1)
 
 
 def lesson(
-    values: Signal, classes: Codes, chosen: Split, count: int, settings: Adaptation
+    values: Signal,
+    classes: Codes,
+    chosen: Split,
+    count: int,
+    settings: Adaptation,
+    believe: Believe,
 ) -> Arrays:
     """One user's inputs of the step, by name: what the client encrypts.
 
     `values` [w, 2 m + k] are what `LessonValues` makes of the user's windows, `classes` [w] their
-    classes, `count` is the number of classes.
-    Labelled windows have the importance 1 together, or share it with those without labels. Those
-    without are left out where the general head's scores are beyond REACH.
+    classes, `count` is the number of classes, `believe` makes the pseudo-labels.
+    Labelled windows have the importance 1 together, or share it with those without labels, which
+    have theirs times their confidence. Those without are left out where the general head's scores
+    are beyond REACH.
     """
     size = (values.shape[1] - count) // 2
     labelled = _sample(chosen.labelled, settings.rows)
     unlabelled = np.zeros(0, dtype=np.int64)
+    total = 1.0
     if settings.few is not None:
+        total += settings.trust
         believable = np.abs(values[:, 2 * size :]).max(axis=1) <= REACH
         unlabelled = _sample(chosen.unlabelled & believable, settings.rows - len(labelled))
     rows = np.concatenate([labelled, unlabelled])
-    total = 1.0 if settings.few is None else 1.0 + settings.trust
-    targets, importance, doubt = (np.zeros((settings.rows, n)) for n in (count, 1, 1))
+    targets, importance = (np.zeros((settings.rows, n)) for n in (count, 1))
     targets[: len(labelled)] = settings.spread * (np.eye(count)[classes[labelled]] - 1 / count)
     importance[: len(labelled)] = 1 / len(labelled) / total
+    if len(unlabelled):
+        pseudo = slice(len(labelled), len(rows))
+        targets[pseudo], confidence = believe(values[unlabelled, 2 * size :])
+        importance[pseudo] = settings.trust / len(unlabelled) / total * confidence
     # Windows of no importance fill up: the first one again, for it lies in the calibrated range.
     filled = np.concatenate([rows, np.repeat(rows[:1], settings.rows - len(rows))])
-    own, directions, general = np.split(values[filled], (size, 2 * size), axis=1)
-    inputs = {"values": own, "directions": directions}
-    if settings.few is not None:
-        inputs["general"] = general
-    inputs |= {"targets": targets, "importance": importance}
-    if settings.few is not None:
-        if len(unlabelled):
-            doubt[len(labelled) : len(rows)] = settings.trust / len(unlabelled) / total
-        inputs["doubt"] = doubt
-    return inputs
+    own, directions, _ = np.split(values[filled], (size, 2 * size), axis=1)
+    return {"values": own, "directions": directions, "targets": targets, "importance": importance}
+
+
+def believed(start: Start, general: Signal) -> tuple[Signal, Signal]:
+    """`Believe` in the clear."""
+    assert start.pseudo_labels is not None
+    with torch.no_grad():
+        targets, confidence = start.pseudo_labels(torch.as_tensor(general, dtype=torch.float64))
+    return np.asarray(targets.numpy()), np.asarray(confidence.numpy())
 
 
 def trunk_values(start: Start, windows: Signal) -> Signal:

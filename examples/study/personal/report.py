@@ -14,7 +14,7 @@ from scipy.stats import wilcoxon
 from ..metrics import accuracy, macro_f1
 from ..report import SYNTHETIC
 from ..windows import Codes, Windows
-from .encrypted import Costs, Pace
+from .costs import Costs, Pace
 from .folds import PersonalFold, PersonalProtocol
 
 WAYS = ("general", "supervised", "plaintext", "polynomial", "encrypted")

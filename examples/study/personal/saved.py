@@ -13,7 +13,7 @@ import numpy as np
 
 from eer.runtime.errors import DataError
 
-from .encrypted import Costs, Pace, StepCost
+from .costs import Costs, Pace, StepCost
 from .folds import Encrypted, PersonalFold
 
 _CODES = ("wanted", "general", "supervised", "plaintext", "curve")

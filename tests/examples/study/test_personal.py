@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,18 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from eer.runtime.errors import DataError
-from examples.study.personal.encrypted import Costs, Pace, StepCost
+from examples.study.personal.costs import Costs, Pace, StepCost
 from examples.study.personal.folds import Encrypted, PersonalFold
-from examples.study.personal.head import HeadStep, SemiStep, centred
+from examples.study.personal.head import HeadStep, centred
 from examples.study.personal.learning import (
     Adaptation,
+    believed,
     head_scores,
     learn,
     lesson,
     lesson_values,
     prepare,
+    pseudo_labels_for,
     supervised_only,
     trunk_values,
 )
@@ -88,7 +91,6 @@ def arrays(seed: int) -> dict[str, Tensor]:
     given = {"weight": (K, M), "bias": (K,), "values": (N, M), "targets": (N, K)}
     found = {name: torch.randn(shape, dtype=torch.float64) for name, shape in given.items()}
     found["importance"] = torch.rand((N, 1), dtype=torch.float64)
-    found["doubt"] = torch.rand((N, 1), dtype=torch.float64)
     found["root"] = torch.randn((M, M), dtype=torch.float64)
     return found
 
@@ -109,25 +111,24 @@ def test_a_step_is_preconditioned_descent_by_autograd(seed: int) -> None:
         torch.testing.assert_close(moved[1], bias - 0.3 * slope[1])
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_semi_supervised_step_is_one_on_both_kinds_of_targets(seed: int) -> None:
-    """With pseudo-targets and confidences computed apart, it is the supervised step's sum."""
-    a = arrays(seed)
-    cubic = torch.tensor([0.5, 0.1, -0.02], dtype=torch.float64)
-    u = torch.randn((N, K), dtype=torch.float64)
-    believed = 0.5 * u + 0.1 * u**2 - 0.02 * u**3
-    trusted = a["doubt"] * 1.5 * (believed**2).sum(1, keepdim=True)
-    directions = a["values"] @ a["root"]
-    twice = (
-        torch.cat([a["values"]] * 2),
-        torch.cat([directions] * 2),
-        torch.cat([a["targets"], believed]),
-        torch.cat([a["importance"], trusted]),
-    )
-    wanted = HeadStep(0.3)(a["weight"], a["bias"], *twice)
-    semi = SemiStep(0.3, cubic, 1.5)
-    given = (a["values"], directions, u, a["targets"], a["importance"], a["doubt"])
-    torch.testing.assert_close(semi(a["weight"], a["bias"], *given), wanted)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_pseudo_labels_stand_for_a_softmax(classes: int) -> None:
+    settings = Adaptation(few=3)
+    made = pseudo_labels_for(classes, settings)
+    assert made is not None
+    rng = np.random.default_rng(0)
+    # Scores that are more or less sure of class 0, of root mean square 1.
+    sure = np.linspace(0.2, 1.4, 30)[:, None] * (np.eye(classes)[0] - 1 / classes) * classes**0.5
+    scores = torch.as_tensor(sure + rng.normal(0, 0.02, sure.shape))
+    scores -= scores.mean(1, keepdim=True)
+    targets, confidence = made(scores)
+    softmax = torch.softmax(scores / settings.temperature, 1)
+    assert (targets / settings.spread + 1 / classes - softmax).abs().max() < 0.15
+    assert confidence.shape == (30, 1)
+    assert (confidence >= 0).all()
+    # From hardly any to all of it, and never much more.
+    assert confidence[0] < 0.4 < 0.9 < confidence.max() < 1.3
+    assert pseudo_labels_for(classes, Adaptation()) is None
 
 
 def test_centred_scores_name_the_same_classes() -> None:
@@ -172,10 +173,12 @@ def test_a_user_who_differs_is_learned(model: nn.Module, few: int | None) -> Non
     windows = Windows(tuple("abcd"), values, label, subject, start_of, "made up")
     chosen = split(windows, classes, 60, few=few)
     trunk = trunk_values(start, values)
-    inputs = lesson(lesson_values(start, values), classes, chosen, 2, settings)
+    found = lesson_values(start, values)
+    inputs = lesson(found, classes, chosen, 2, settings, partial(believed, start))
     assert {array.shape[0] for array in inputs.values()} == {settings.rows}
-    weighed = inputs["importance"].sum() + inputs.get("doubt", np.zeros(1)).sum()
-    assert weighed == pytest.approx(1.0)
+    weighed = inputs["importance"].sum()
+    # Windows without labels count by their confidence.
+    assert weighed == pytest.approx(1.0) if few is None else 0.5 < weighed <= 1.1
     heads = learn(start, inputs, settings.steps)
     right = [
         (head_scores(head, trunk[chosen.later]).argmax(1) == classes[chosen.later]).mean()
@@ -195,7 +198,8 @@ def test_without_trust_windows_without_labels_count_for_nothing(model: nn.Module
     found = lesson_values(start, values[: len(classes)])
     changed = np.where(chosen.unlabelled[:, None], 3 * found, found)
     one, other = (
-        learn(start, lesson(t, classes, chosen, 2, settings), 2)[-1] for t in (found, changed)
+        learn(start, lesson(t, classes, chosen, 2, settings, partial(believed, start)), 2)[-1]
+        for t in (found, changed)
     )
     torch.testing.assert_close(one, other)
     assert supervised_only(Adaptation()) == Adaptation()
@@ -209,7 +213,7 @@ def a_fold(encrypted: bool) -> PersonalFold:
             np.array([0, 1]),
             np.array([0, 0]),
             np.array([0.5, 1.0]),
-            Costs(2.0, (cost, cost), 8192, 3, 214.0, 1000),
+            Costs(2.0, 0.5, (cost, cost), 8192, 3, 214.0, 1000),
             Pace(1.0, 2.0, 3.0),
             None,
         )
@@ -234,7 +238,7 @@ def test_a_fold_is_kept_as_it_is(tmp_path: Path, encrypted: bool) -> None:
     else:
         assert found.answers is not None
         assert found.answers.costs == fold.answers.costs
-        assert found.answers.costs.update_seconds == 5.0
+        assert found.answers.costs.update_seconds == 5.5
         assert (found.answers.general_pace, found.answers.personal_pace) == (Pace(1, 2, 3), None)
         np.testing.assert_array_equal(found.answers.encrypted, fold.answers.encrypted)
     (tmp_path / "S2.npz").write_bytes(b"PK")
