@@ -43,6 +43,7 @@ def explain(bundle: Bundle, where: str) -> Json:
         "sizes": report["sizes"],
         "costs": report["costs"],
         "predicted": predicted,
+        "step": report.get("step"),
         "stages": [
             {"name": name, "before": before, "predicted_ms": ms, "share": ms / total}
             for name, before, ms in stages

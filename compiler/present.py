@@ -11,7 +11,7 @@ from rich.text import Text
 from eer.runtime.console import human_size
 from eer.runtime.fields import Json
 
-from .tables import counted, depth, ms, new_table, pairs, parameters, security, windows
+from .tables import counted, depth, ms, new_table, one_step, pairs, parameters, security, windows
 from .verification import Verification
 
 _STEPS = {
@@ -64,6 +64,8 @@ def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
             ("memory", f"about {human_size(server)} at the server (predicted)"),
         )
     )
+    if report["step"]:
+        parts.append(pairs(("a step", one_step(report["step"]))))
     if report["batches"]:
         parts.append(_batches(report["batches"], params["batch"]))
     parts += [Text(f"warning: {w}", style="yellow") for w in report["warnings"]]

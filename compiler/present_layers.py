@@ -8,7 +8,7 @@ from rich.text import Text
 
 from eer.runtime.fields import Json
 
-from .tables import counted, depth, ms, new_table, pairs, parameters, security
+from .tables import counted, depth, ms, new_table, one_step, pairs, parameters, security
 
 
 def layers(found: Json) -> list[RenderableType]:
@@ -22,6 +22,7 @@ def layers(found: Json) -> list[RenderableType]:
             ("security", security(params)),
             ("parameters", parameters(params)),
             ("program", depth(found["program"])),
+            *([("a step", one_step(found["step"]))] if found["step"] else []),
             ("products", "p: ciphertext by plaintext; c: ciphertext by ciphertext"),
             ("precision", "of a layer's values above the noise, predicted for calibration windows"),
             ("times", f"predicted CPU time of one core, with {_costs(found['costs'])} costs"),

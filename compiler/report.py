@@ -34,6 +34,7 @@ from .passes.activations import ActivationReport
 from .passes.calibrate import Ranges
 from .predict import Prediction, predict
 from .sizes import sizes_json
+from .steps import step_json
 
 FORMAT = 1
 """Raised whenever a field changes its meaning or goes away."""
@@ -63,7 +64,8 @@ def build_report(
     says of all calibration windows.
     """
     client, server = lowered.client, lowered.server
-    prediction = predict(server.program, CostModel(client.params.log_n, costs))
+    cost = CostModel(client.params.log_n, costs)
+    prediction = predict(server.program, cost)
     warnings = dict.fromkeys((*ranges.warnings, *activations.warnings))
     return {
         "format": FORMAT,
@@ -91,6 +93,7 @@ def build_report(
         "sizes": sizes_json(client, server.program),
         "predicted_ms": prediction.total,
         "predicted": predicted_json(prediction, client, server),
+        "step": step_json(client, server.program, prediction, cost),
         "batches": [asdict(t) for t in trials],
         "costs": costs.describe(),
         "warnings": list(warnings),

@@ -45,6 +45,17 @@ def depth(program: Json) -> str:
     return f"{products} one after another, rescaled {counted(program['depth'], 'time')}"
 
 
+def one_step(found: Json) -> str:
+    """What a step of a model with state takes, and what must be done before the next."""
+    return (
+        f"{counted(found['levels'], 'level')}, from {found['level_in']} to {found['level_out']}; "
+        f"then {counted(found['refreshes'], 'refresh')} by the {found['refresh']}, "
+        f"{counted(found['ciphertexts'], 'ciphertext')} of state; {ms(found['server_ms'])} at the "
+        f"server and {ms(found['client_ms'])} at the client each time, and "
+        f"{ms(found['lesson_ms'])} to encrypt what is learned from (predicted)"
+    )
+
+
 def windows(count: int) -> str:
     return counted(count, "window")
 

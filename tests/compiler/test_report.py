@@ -92,6 +92,7 @@ def test_activations_tell_interval_degree_and_error(compiled: CompiledModel) -> 
 
 def test_parameters_and_layers_add_up(compiled: CompiledModel) -> None:
     report = compiled.report
+    assert report["step"] is None
     parameters = report["parameters"]
     assert parameters["log_qp"] == sum(parameters["log_q"]) + sum(parameters["log_p"])
     log_n = int(np.log2(parameters["ring_dimension"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from eer.compiler import CompiledModel, Options, compile_model
+from eer.compiler import CompiledModel, Options, compile_model, present, present_layers
+from eer.compiler.explain import explain
+from eer.compiler.tables import to_text
+from eer.runtime.bundle import load_model
 from eer.runtime.client import Client
 from eer.runtime.engines import open_engine
 from eer.runtime.server import Server
@@ -88,3 +92,26 @@ def test_the_gradient_takes_no_arrangement() -> None:
     assert gradient["method"].startswith("as it lies")
     assert gradient["cipher_products"] == 1
     assert gradient["rotations"] == int(np.log2(WINDOWS))
+
+
+def test_the_report_says_what_a_step_takes(tmp_path: Path) -> None:
+    model, _ = compiled(1)
+    step, predicted = model.report["step"], model.report["predicted"]["stages_ms"]
+    assert step["state"] == {"W_next": "W", "b_next": "b"}
+    # What `Client.refresh` encrypts anew; the range is that of the whole program's levels.
+    assert step["ciphertexts"] == sum(spec.ciphers for spec in model.client.state_inputs)
+    assert step["level_in"] == model.client.params.max_level
+    assert (step["level_out"], step["levels"]) == (0, step["level_in"])
+    assert (step["refresh"], step["refreshes"]) == ("client", 1)
+    assert step["server_ms"] == predicted["run"]
+    client = step["client_ms"] + step["lesson_ms"]
+    assert client == pytest.approx(predicted["encrypt"] + predicted["decrypt"])
+    model.save(tmp_path / "step.eer")
+    bundle = load_model(tmp_path / "step.eer")
+    short = present.compilation(bundle.report, sizes={})
+    long = present_layers.layers(explain(bundle, "step.eer"))
+    for parts in (short, long):
+        text = " ".join(to_text(*parts, width=200).split())
+        levels = f"{step['levels']} levels, from {step['level_in']} to 0"
+        assert f"a step {levels}; then 1 refresh by the client" in text
+    assert "at the client each time" in text
