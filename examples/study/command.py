@@ -114,8 +114,7 @@ def each_fold(
 ) -> tuple[Fold, ...]:
     """The fold of every held-out subject that is asked for: `saved`, with `--resume`, or `run`
     and then saved."""
-    wanted = given.folds or (QUICK_FOLDS if given.quick else len(windows.subjects))
-    subjects = windows.subjects[:wanted]
+    subjects = folds_asked_for(given, windows)
     line = progress.add_task("", total=len(subjects))
     results = []
     for number, subject in enumerate(subjects, start=1):
@@ -133,6 +132,12 @@ def each_fold(
         if not progress.console.is_terminal:
             progress.console.print(f"{where}: done", highlight=False)
     return tuple(results)
+
+
+def folds_asked_for(given: argparse.Namespace, windows: Windows) -> tuple[str, ...]:
+    """The subjects that are held out, one after the other."""
+    wanted = given.folds or (QUICK_FOLDS if given.quick else len(windows.subjects))
+    return windows.subjects[:wanted]
 
 
 def report(

@@ -41,6 +41,12 @@ def add_kinds(command: argparse.ArgumentParser, kinds: Iterable[str]) -> None:
         help="one model for everybody; or a head of each subject's own, learned encrypted from "
         "labelled windows (personalise), or from a few of them and others (semi-supervised)",
     )
+    command.add_argument(
+        "--fixed",
+        action="store_true",
+        help="semi-supervised: the recipe's settings for everybody (as with --quick), not those "
+        "chosen for each fold by inner folds over the other subjects",
+    )
 
 
 def run(
@@ -99,6 +105,7 @@ def _personal(
         recipe=recipe,
         settings=settings,
         window=window,
+        inner=settings.few is not None and not (given.fixed or given.quick),
         normalisation=given.normalise,
         seed=given.seed,
         engine=_engine(given),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
-from ..command import Show, each_fold
+from eer.compiler import CompiledModel
+
+from ..command import Show, each_fold, folds_asked_for
 from ..saved import fingerprint
 from ..windows import Windows
-from .encrypted import SharedPrograms
+from .choice import choose
 from .folds import PersonalFold, PersonalProtocol, run_personal_fold
+from .learning import Adaptation
 from .plots import write_plots
 from .report import summary, table, title, write_json
 from .saved import save_personal_fold, saved_personal_fold
@@ -23,13 +27,18 @@ def personal_folds(
 ) -> tuple[PersonalFold, ...]:
     """Every fold that is asked for; with `--resume`, those that are there are not run again."""
     kept, mark = given.out / "folds", fingerprint(windows, protocol)
-    shared: list[SharedPrograms] = []
+    settings: dict[str, Adaptation] = {}
+    step: list[CompiledModel] = []
 
     def run(subject: str, show: Show) -> PersonalFold:
-        if protocol.engine is not None and not shared:
+        if protocol.inner and not settings:
+            wanted = folds_asked_for(given, windows)
+            settings.update(choose(windows, protocol, wanted, given.out / "choice", show))
+        if protocol.engine is not None and not step:
             show("compiling the step")
-            shared.append(protocol.shared_programs())
-        return run_personal_fold(windows, subject, protocol, show, shared[0] if shared else None)
+            step.append(protocol.compiled_step())
+        own = replace(protocol, settings=settings.get(subject, protocol.settings))
+        return run_personal_fold(windows, subject, own, show, step[0] if step else None)
 
     return each_fold(
         given,

@@ -17,7 +17,6 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -39,7 +38,6 @@ from .learning import (
     learn,
     made_up_inputs,
     made_up_scores,
-    pseudo_labels_for,
     step_for,
 )
 from .party import Party
@@ -51,21 +49,8 @@ REACH = 2.0
 """How far outside the made-up range a step's inputs may lie, in widths of it: a step has no
 interval of approximation to leave, and what lies far out only has to fit the modulus."""
 
-
-class LessonOf(Protocol):
-    """What makes the inputs of a step."""
-
-    def __call__(self, values: Signal, *, believe: Believe) -> Arrays:
-        """From what `LessonValues` makes of a user's windows [w, 2 m + k]."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SharedPrograms:
-    """What is compiled once for all users and all general models."""
-
-    step: CompiledModel
-    pseudo_labels: CompiledModel | None
+LessonOf = Callable[[Signal, Believe], Arrays]
+"""From what `LessonValues` makes of a user's windows [w, 2 m + k] to the inputs of a step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +58,9 @@ class Programs:
     """What is compiled for one general model; nothing in it is of the user."""
 
     values: CompiledModel
-    shared: SharedPrograms
+    pseudo_labels: CompiledModel | None
+    """None where every window that is learned from has a label."""
+    step: CompiledModel
     scores: CompiledModel
     """With the head encrypted; `batch` windows in one message."""
     heads: Arrays
@@ -93,26 +80,18 @@ class Learned:
     costs: Costs
 
 
-def compile_shared(
-    size: int, classes: int, settings: Adaptation, engine: str, batch: int
-) -> SharedPrograms:
-    """The step for trunks of `size` values, and pseudo-labels of `batch` windows in one message."""
-    step = compile_model(
+def compile_step(size: int, classes: int, settings: Adaptation, engine: str) -> CompiledModel:
+    """The step: one program for all users and all trunks with so many values."""
+    return compile_model(
         _single(step_for(size, settings)),
         made_up_inputs(size, classes, settings, SAMPLES),
         options=Options(engine=engine, state=STATE, effort="low"),
     )
-    pseudo_labels = pseudo_labels_for(classes, settings)
-    if pseudo_labels is None:
-        return SharedPrograms(step, None)
-    made_up = {"general": made_up_scores(classes, SAMPLES)}
-    options = Options(engine=engine, batch=batch)
-    return SharedPrograms(step, compile_model(_single(pseudo_labels), made_up, options=options))
 
 
 def compile_programs(
     start: Start,
-    shared: SharedPrograms,
+    step: CompiledModel,
     windows: Signal,
     settings: Adaptation,
     *,
@@ -120,17 +99,25 @@ def compile_programs(
     engine: str,
     batch: int,
 ) -> Programs:
-    """Compile values and scores for one general model; `windows` [w, ...] are training windows."""
+    """Compile what depends on one general model, or on its user's settings, to go with the `step`;
+    `windows` [w, ...] are training windows."""
     values = compile_model(
         _single(start.values),
         {"window": windows},
         options=Options(engine=engine, batch=batch, tolerance=TOLERANCE),
     )
-    weight = start.scores.head.weight
-    made_up = made_up_inputs(weight.shape[1], weight.shape[0], settings, SAMPLES)
+    classes, size = start.scores.head.weight.shape
+    pseudo_labels = None
+    if start.pseudo_labels is not None:
+        pseudo_labels = compile_model(
+            _single(start.pseudo_labels),
+            {"general": made_up_scores(classes, SAMPLES)},
+            options=Options(engine=engine, batch=batch),
+        )
+    made_up = made_up_inputs(size, classes, settings, SAMPLES)
     heads = {name: made_up[name] for name in (WEIGHT, BIAS)}
     scores = compile_scores(start, windows, heads, labels=labels, engine=engine, batch=batch)
-    return Programs(values, shared, scores, heads)
+    return Programs(values, pseudo_labels, step, scores, heads)
 
 
 def compile_scores(
@@ -168,10 +155,9 @@ def learn_encrypted(
 ) -> Learned:
     """Teach a head with `learned_from` [w, ...] and ask it about `asked` [w, ...]."""
     progress("making keys")
-    shared = programs.shared
     values, scores = Party.of(programs.values), Party.of(programs.scores)
-    step = Party.of(shared.step, REACH)
-    sharpener = Party.of(shared.pseudo_labels) if shared.pseudo_labels is not None else None
+    step = Party.of(programs.step, REACH)
+    sharpener = None if programs.pseudo_labels is None else Party.of(programs.pseudo_labels)
     parties = [party for party in (values, sharpener, step, scores) if party is not None]
     progress("the trunk's values")
     begun = perf_counter()
@@ -187,7 +173,7 @@ def learn_encrypted(
         pseudo_seconds = perf_counter() - begun
         return targets, confidence
 
-    inputs = lesson_of(found, believe=believe)
+    inputs = lesson_of(found, believe)
     expected = learn(start, inputs, steps)
     with TemporaryDirectory(prefix="eer-personal-") as folder:
         personal = PersonalModel.create(
@@ -207,7 +193,7 @@ def learn_encrypted(
         )
         progress(f"asking about {len(asked)} encrypted windows")
         (encrypted,) = scores.answers(asked, personal.run)
-    params = shared.step.client.params
+    params = programs.step.client.params
     costs = Costs(
         values_seconds=values_seconds,
         pseudo_seconds=pseudo_seconds,
@@ -259,17 +245,16 @@ def _exact(
     steps: int,
 ) -> Signal:
     """The same on the compiled graphs, without encryption: scores [w, k]."""
-    shared = programs.shared
 
     def believe(general: Signal) -> tuple[Signal, Signal]:
-        assert shared.pseudo_labels is not None
-        targets, confidence = shared.pseudo_labels.plaintext({"general": general}).values()
+        assert programs.pseudo_labels is not None
+        targets, confidence = programs.pseudo_labels.plaintext({"general": general}).values()
         return targets, confidence
 
     (values,) = programs.values.plaintext({"window": learned_from}).values()
-    inputs, state = lesson_of(values, believe=believe), _named(start.state)
+    inputs, state = lesson_of(values, believe), _named(start.state)
     for _ in range(steps):
-        found = shared.step.plaintext(state | {n: a[np.newaxis] for n, a in inputs.items()})
+        found = programs.step.plaintext(state | {n: a[np.newaxis] for n, a in inputs.items()})
         state = {name: found[output][0] for output, name in STATE.items()}
     (scores,) = programs.scores.plaintext({"window": asked} | state).values()
     return scores

@@ -9,33 +9,16 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from eer.compiler import CompiledModel
+
 from ..metrics import accuracy
-from ..normalise import prepared, with_bounds
-from ..training import Recipe, train
-from ..windows import Codes, Signal, Task, Windows, held_out
+from ..normalise import with_bounds
+from ..training import Recipe
+from ..windows import Codes, Task, Windows
 from .costs import Costs, Pace
-from .encrypted import (
-    LessonOf,
-    SharedPrograms,
-    compile_programs,
-    compile_scores,
-    compile_shared,
-    learn_encrypted,
-    paces,
-)
-from .learning import (
-    Adaptation,
-    Start,
-    believed,
-    head_scores,
-    learn,
-    lesson,
-    lesson_values,
-    prepare,
-    supervised_only,
-    trunk_values,
-)
-from .split import split
+from .encrypted import compile_programs, compile_scores, compile_step, learn_encrypted, paces
+from .learning import Adaptation, head_scores, supervised_only, trunk_values
+from .user import General, User, trained_without
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +37,14 @@ class PersonalProtocol:
     batch: int = 16
     timed: int = 5
     timed_folds: int = 3
+    inner: bool = False
+    """Settings are chosen for each fold, by inner folds; `settings` is what they are chosen from.
+    """
 
-    def shared_programs(self) -> SharedPrograms:
-        """The programs that are the same for every fold."""
+    def compiled_step(self) -> CompiledModel:
+        """The step's program, which is the same for every fold."""
         size = self.recipe.hidden[-1] * self.recipe.members
-        return compile_shared(
-            size, len(self.task.labels), self.settings, self.engine or "", self.batch
-        )
+        return compile_step(size, len(self.task.labels), self.settings, self.engine or "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +74,7 @@ class PersonalFold:
     """Accuracy in the clear after each step [steps + 1]."""
     labelled: int
     unlabelled: int
+    settings: Adaptation
     answers: Encrypted | None
 
 
@@ -98,111 +83,89 @@ def run_personal_fold(
     subject: str,
     protocol: PersonalProtocol,
     progress: Callable[[str], None] = lambda stage: None,
-    shared: SharedPrograms | None = None,
+    step: CompiledModel | None = None,
 ) -> PersonalFold:
     """Train without `subject`, then learn from the subject's first windows and ask about later
     ones.
 
     `windows` are those of every subject, as loaded. Nothing of the held-out subject reaches
-    training or calibration. `shared` is `protocol.shared_programs()`, where they are there already.
+    training or calibration. `step` is `protocol.compiled_step()`, where there is one already.
     """
     settings, task = protocol.settings, protocol.task
-    classes, count = task.classes(windows), len(task.labels)
-    others, own = held_out(windows, subject)
-    training = others & (classes >= 0)
-    ready = prepared(windows, protocol.normalisation, training)
     progress("training")
-    model = train(protocol.recipe, ready.values[training], classes[training], count, protocol.seed)
-    start = prepare(model, ready.values[training], settings)
-    user, asked_of = ready.select(own), classes[own]
-    chosen = split(
-        user,
-        asked_of,
-        protocol.window,
-        share=settings.share,
-        few=settings.few,
-        parts=task.parts(user),
+    general = trained_without(
+        windows, (subject,), task, protocol.recipe, protocol.normalisation, protocol.seed
     )
-    learned, later, wanted = chosen.learned, user.values[chosen.later], asked_of[chosen.later]
-    lesson_of = partial(
-        lesson,
-        classes=asked_of[learned],
-        chosen=chosen.of(learned),
-        count=count,
-        settings=settings,
-    )
-    in_the_clear = lesson_of(
-        lesson_values(start, user.values[learned]), believe=partial(believed, start)
-    )
-    heads = learn(start, in_the_clear, settings.steps)
-    found = [head_scores(head, trunk_values(start, later)).argmax(axis=1) for head in heads]
+    user = User.of(general.ready, subject, task, protocol.window, settings)
+    found = user.learn(general.start(settings), settings)
     alone = supervised_only(settings)
-    least = prepare(model, ready.values[training], alone)
-    inputs = lesson_of(
-        lesson_values(least, user.values[learned]), settings=alone, believe=partial(believed, least)
-    )
-    head = learn(least, inputs, alone.steps)[-1]
-    supervised = head_scores(head, trunk_values(least, later)).argmax(axis=1)
+    supervised = user.learn(general.start(alone), alone)[-1]
     answers = None
     if protocol.engine is not None:
         timed = windows.subjects.index(subject) < protocol.timed_folds
         answers = _encrypted(
-            start,
-            shared or protocol.shared_programs(),
+            general,
+            step or protocol.compiled_step(),
             protocol,
-            with_bounds(ready.values[training]),
-            (user.values[learned], later, wanted),
-            lesson_of,
+            user,
             protocol.timed if timed else 0,
             progress,
         )
     return PersonalFold(
         subject=subject,
-        wanted=wanted,
+        wanted=user.wanted,
         general=found[0],
         supervised=supervised,
         plaintext=found[-1],
-        curve=np.array([accuracy(wanted, codes) for codes in found]),
-        labelled=int(chosen.labelled.sum()),
-        unlabelled=int(chosen.unlabelled.sum()) if settings.few is not None else 0,
+        curve=np.array([accuracy(user.wanted, codes) for codes in found]),
+        labelled=int(user.chosen.labelled.sum()),
+        unlabelled=int(user.chosen.unlabelled.sum()) if settings.few is not None else 0,
+        settings=settings,
         answers=answers,
     )
 
 
 def _encrypted(
-    start: Start,
-    shared: SharedPrograms,
+    general: General,
+    step: CompiledModel,
     protocol: PersonalProtocol,
-    training: Signal,
-    user: tuple[Signal, Signal, Codes],
-    lesson_of: LessonOf,
+    user: User,
     timed: int,
     progress: Callable[[str], None],
 ) -> Encrypted:
-    """`user` has the windows to learn from, those to be asked about, and their classes."""
+    """Learned and asked under encryption; of `timed` windows alone it says how long they take."""
     labels, settings, engine = protocol.task.labels, protocol.settings, protocol.engine or ""
-    learned_from, later, wanted = user
+    start, training = general.start(settings), with_bounds(general.training)
     progress("compiling values and scores")
     programs = compile_programs(
-        start, shared, training, settings, labels=labels, engine=engine, batch=protocol.batch
+        start, step, training, settings, labels=labels, engine=engine, batch=protocol.batch
     )
     learned = learn_encrypted(
-        programs, start, learned_from, lesson_of, later, settings.steps, progress
+        programs,
+        start,
+        user.learned_from,
+        partial(user.lesson, settings),
+        user.later,
+        settings.steps,
+        progress,
     )
     general_pace = personal_pace = None
     if timed:
         progress("timing one window alone")
-        general, personal = (
+        everybodys, own = (
             compile_scores(start, training, heads, labels=labels, engine=engine, batch=1)
             for heads in (None, programs.heads)
         )
-        general_pace, personal_pace = paces(general, personal, learned.heads[-1], later[:timed])
-    trunk = trunk_values(start, later)
+        general_pace, personal_pace = paces(everybodys, own, learned.heads[-1], user.later[:timed])
+    trunk = trunk_values(start, user.later)
     return Encrypted(
         polynomial=learned.polynomial.argmax(axis=1),
         encrypted=learned.encrypted.argmax(axis=1),
         curve=np.array(
-            [accuracy(wanted, head_scores(head, trunk).argmax(axis=1)) for head in learned.heads]
+            [
+                accuracy(user.wanted, head_scores(head, trunk).argmax(axis=1))
+                for head in learned.heads
+            ]
         ),
         costs=learned.costs,
         general_pace=general_pace,

@@ -33,6 +33,8 @@ def title(windows: Windows, protocol: PersonalProtocol) -> str:
         f"{task.study}, leave one subject out: {len(task.labels)} classes, {windows.source}, a "
         f"head made personal in {settings.steps} steps from {learned}, tested on later windows"
     )
+    if protocol.inner:
+        text += ", settings chosen for each subject by inner folds over the others"
     return f"{SYNTHETIC}. {text}" if windows.synthetic else text
 
 
@@ -104,7 +106,9 @@ def summary(protocol: PersonalProtocol, folds: tuple[PersonalFold, ...]) -> str:
         f"{median(s.client for s in steps):.1f} s at the client, "
         f"{median(s.up for s in steps) / 1e6:.1f} MB up and "
         f"{median(s.down for s in steps) / 1e6:.1f} MB down; a whole update "
-        f"{median(cost.update_seconds for cost in costs):.1f} s (medians); heads are within "
+        f"{median(cost.update_seconds for cost in costs):.1f} s, of which the trunk's values "
+        f"{median(cost.values_seconds for cost in costs):.1f} s and pseudo-labels "
+        f"{median(cost.pseudo_seconds for cost in costs):.1f} s (medians); heads are within "
         f"{error:.1g} of those learned in the clear; keys {one.key_bytes / 1e6:.0f} MB once."
     )
     general, personal = paces(folds)
@@ -155,6 +159,7 @@ def write_json(
                 "subject": fold.subject,
                 "labelled": fold.labelled,
                 "unlabelled": fold.unlabelled,
+                "settings": asdict(fold.settings),
                 "windows": len(fold.wanted),
                 "accuracy": {way: by_subject((fold,), way)[0] for way in shown},
                 "curve": fold.curve.tolist(),

@@ -15,6 +15,7 @@ from eer.runtime.errors import DataError
 
 from .costs import Costs, Pace, StepCost
 from .folds import Encrypted, PersonalFold
+from .learning import Adaptation
 
 _CODES = ("wanted", "general", "supervised", "plaintext", "curve")
 _ANSWERS = ("polynomial", "encrypted", "curve")
@@ -29,6 +30,7 @@ def save_personal_fold(folder: Path, fold: PersonalFold, mark: str) -> None:
         "subject": fold.subject,
         "labelled": fold.labelled,
         "unlabelled": fold.unlabelled,
+        "settings": asdict(fold.settings),
     }
     if (answers := fold.answers) is not None:
         arrays |= {f"answers_{name}": getattr(answers, name) for name in _ANSWERS}
@@ -59,6 +61,7 @@ def saved_personal_fold(folder: Path, subject: str, mark: str) -> PersonalFold |
             **{name: arrays[name] for name in _CODES},
             labelled=facts["labelled"],
             unlabelled=facts["unlabelled"],
+            settings=Adaptation(**facts["settings"]),
             answers=_answers(arrays, facts) if "costs" in facts else None,
         )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:

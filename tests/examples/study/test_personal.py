@@ -219,7 +219,9 @@ def a_fold(encrypted: bool) -> PersonalFold:
         )
     wanted, general, supervised, plaintext = map(np.array, ([0, 1], [1, 1], [1, 0], [0, 1]))
     curve = np.array([0.5, 1.0])
-    return PersonalFold("S2", wanted, general, supervised, plaintext, curve, 2, 3, answers)
+    return PersonalFold(
+        "S2", wanted, general, supervised, plaintext, curve, 2, 3, Adaptation(few=2), answers
+    )
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
@@ -232,7 +234,7 @@ def test_a_fold_is_kept_as_it_is(tmp_path: Path, encrypted: bool) -> None:
     assert found is not None
     for name in ("wanted", "general", "supervised", "plaintext", "curve"):
         np.testing.assert_array_equal(getattr(found, name), getattr(fold, name))
-    assert (found.labelled, found.unlabelled) == (2, 3)
+    assert (found.labelled, found.unlabelled, found.settings) == (2, 3, Adaptation(few=2))
     if fold.answers is None:
         assert found.answers is None
     else:
