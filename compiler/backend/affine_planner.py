@@ -12,10 +12,11 @@ from scipy.sparse import csr_array
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index, Layout
 from .bsgs import choose_split
-from .cover import MAX_TERMS, Source, Term, cover, pack_for, read, slide
+from .cover import MAX_TERMS, Source, Term, cover, pack_for, read
 from .decision import AffinePlan, CipherPlan, RunnerUp
 from .pattern import Pattern
 from .prefold import find_prefold
+from .sliding import Slider
 
 SLACK = 1.5
 
@@ -116,7 +117,7 @@ def plan_affine(
             if pattern.kind == "sliding":
                 if len(reads) != 1:
                     return None
-                slid = slide(pattern, reads[0], task.matrices[reads[0].operand])
+                slid = Slider(task.matrices[reads[0].operand]).slide(pattern, reads[0])
                 if slid is None:
                     return None
                 found_terms, target = slid

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from eer.compiler.backend.candidates import client_sums, orders, replicated, single_copies
-from eer.compiler.backend.cover import Source, Term, cover, pack_for, read, slide
+from eer.compiler.backend.cover import Source, Term, cover, pack_for, read
 from eer.compiler.backend.pattern import Pattern, explicit, sliding_fold
+from eer.compiler.backend.sliding import Slider
 from eer.compiler.ir.layout import NOTHING, Index, Layout
 from eer.compiler.ir.tensor import Vector
 from tests.backend.affine import Case, cases, random_layout, random_matrix
@@ -155,7 +156,7 @@ def test_slides_claim_only_what_is_right(
     matrix = random_matrix(rng, rows, size, kind)
     order = np.pad(rng.permutation(rows), (0, skew), constant_values=NOTHING)
     pattern = sliding_fold(order, slots, folds)
-    found = slide(pattern, read(source, 0), matrix)
+    found = Slider(matrix).slide(pattern, read(source, 0))
     if found is None:
         return
     terms, target = found
@@ -173,8 +174,8 @@ def test_coprime_periods_meet_every_pair_once() -> None:
     matrix = random_matrix(rng, 7, 5, "dense")
     pattern = sliding_fold(np.arange(7), 256, 3)
     padded = np.pad(np.arange(5), (0, 3), constant_values=NOTHING)
-    assert slide(pattern, read(np.arange(256) % 5, 0), matrix) is None
-    found = slide(pattern, read(np.tile(padded, 32), 0), matrix)
+    assert Slider(matrix).slide(pattern, read(np.arange(256) % 5, 0)) is None
+    found = Slider(matrix).slide(pattern, read(np.tile(padded, 32), 0))
     assert found is not None
     terms, target = found
     assert len(terms) == 1
