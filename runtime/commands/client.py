@@ -87,6 +87,7 @@ def keygen(
             "evaluation_keys": str(evaluation_path),
             "evaluation_keys_bytes": len(pair.evaluation),
             "rotations": len(loaded.rotations),
+            "conjugation": loaded.conjugation_level is not None,
             "key_id": pair.key_id,
             "model_id": loaded.model_id,
             "seconds": seconds,

@@ -286,3 +286,15 @@ def test_inspect_says_whether_there_is_a_conjugation(
         assert eer.json("inspect", tmp_path / name)["conjugation"] is True
     (tmp_path / "real.eer").write_bytes(sample.to_bytes())
     assert eer.json("inspect", tmp_path / "real.eer")["conjugation"] is False
+
+
+def test_the_eer_command_from_keys_to_scores(eer: Run, halves: Halves, tmp_path: Path) -> None:
+    model = tmp_path / "model.eer"
+    model.write_bytes(model_to_bytes(halves.client, halves.server, {}))
+    np.save(tmp_path / "data.npy", X)
+    assert eer.json("keygen", model)["conjugation"] is True
+    eer("encrypt", model, "--key", "secret.key", "--input", "data.npy", "-o", "x.ct")
+    eer("run", model, "--keys", "evaluation.key", "x.ct", "-o", "y.ct")
+    decrypted = ("decrypt", model, "--key", "secret.key", "y.ct", "--release", "raw")
+    scores = eer.json(*decrypted)["outputs"]["scores"]
+    np.testing.assert_allclose(scores, dense(X), atol=TOLERANCE["seal"])
