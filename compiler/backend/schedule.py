@@ -7,16 +7,17 @@ to the scale: with half as many primes everything is cheaper, key switches three
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from math import ceil, floor, log2
+from math import log2
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eer.runtime.params import MAX_LOG_QP_128, CkksLiteral, CkksParams
 from eer.runtime.program_codec import SCALE_UNITS
 
+from ..ir.tensor import Vector
 from .primes import enough_primes
 
 LARGEST_PRIME = 60
@@ -26,7 +27,14 @@ SMALLEST_RESCALE = 18
 LEAST_PRECISION, MOST_PRECISION = 6.0, 32.0
 """Bits of precision below which a schedule is of no use, and beyond which nobody needs more."""
 
-PRECISION_STEP = 0.25
+STEPS_PER_BIT = 4
+PRECISIONS = (
+    np.arange(LEAST_PRECISION * STEPS_PER_BIT, (MOST_PRECISION + 1) * STEPS_PER_BIT) / STEPS_PER_BIT
+)
+"""Those that are tried, in bits."""
+
+THRESHOLDS = (SMALLEST_RESCALE, 24, 28, 32, 36, 40, 44, 48, 52, 56, 59, 1000)
+"""Bits to drop from which on a product rescales."""
 
 ENTRY_SLACK = 1.0
 """Bits by which the scale of an input may be above what is wanted where it comes in."""
@@ -84,21 +92,6 @@ class Schedule:
     rotates_at_top: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A walk from input to output: scales, dropped bits (None: no rescale), the base prime."""
-
-    log_scales: tuple[float, ...]
-    drops: tuple[int | None, ...]
-    base: int
-    special: int
-
-    @property
-    def primes(self) -> tuple[int, ...]:
-        """Sizes of all primes in bits, the base first and the special one last."""
-        return (self.base, *(b for b in self.drops if b is not None), self.special)
-
-
 class Step(Enum):
     """What happens from depth d to d - 1."""
 
@@ -116,152 +109,137 @@ def seal_schedules(steps: tuple[Step, ...], headroom: int, log_n: int) -> list[S
     made as high as the security table leaves room for.
     """
     found: dict[tuple[tuple[bool, ...], bool], Schedule] = {}
-    for rules in _rules(steps, headroom, log_n):
-        draft, precision = _most_precise(rules)
-        if draft is None:
-            continue
-        schedule = _schedule(draft, log_n, precision)
-        key = (schedule.rescaling.rescales, rules.low_rotations)
-        if key not in found or schedule.precision > found[key].precision:
-            found[key] = schedule
+    both = [(low, _Walks.of(steps, headroom, log_n, low)) for low in (False, True)]
+    for rules in range(len(THRESHOLDS) ** 2):
+        for low_rotations, walks in both:
+            at = walks.most_precise(rules)
+            if at is None:
+                continue
+            schedule = _schedule(walks, rules, at)
+            key = (schedule.rescaling.rescales, low_rotations)
+            if key not in found or schedule.precision > found[key].precision:
+                found[key] = schedule
     # With or without low rotations the best is often the same.
     unlike = {(s.params, s.rescaling): s for s in found.values()}
     return sorted(unlike.values(), key=lambda s: (_work(s.rescaling, steps), -s.precision))
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """A way of putting rescales off.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Walks:
+    """Ways from input to output [rules, precisions], for PRECISIONS and all rules.
 
-    A product with plaintexts (or ciphertexts) rescales where it leaves `plain` (`cipher`) bits to
-    drop. `low_rotations` leaves room for rotations at the lowest scales, before a product.
+    Rules say where rescales are put off: a product with plaintexts (or ciphertexts) rescales where
+    it leaves so many bits to drop, each of THRESHOLDS with each. With `low_rotations` there is room
+    for rotations at the lowest scales, before a product.
+
+    `log_scales[d]` and `drops[d]` are what they are in a Rescaling, the latter 0 where there is no
+    rescale. `base` and `special` are the first and the last prime's bits. `possible` says where
+    every operation keeps its precision, every value stays below its modulus, and the security
+    table is met.
     """
 
-    steps: tuple[Step, ...]
-    headroom: int
     log_n: int
-    plain: int
-    cipher: int
-    low_rotations: bool
+    log_scales: Vector
+    drops: Vector
+    base: Vector
+    special: Vector
+    possible: NDArray[np.bool_]
 
+    @classmethod
+    def of(cls, steps: tuple[Step, ...], headroom: int, log_n: int, low_rotations: bool) -> _Walks:
+        """Scales from input to output where every operation keeps a precision.
 
-def _rules(steps: tuple[Step, ...], headroom: int, log_n: int) -> Iterator[_Rules]:
-    thresholds = (SMALLEST_RESCALE, 24, 28, 32, 36, 40, 44, 48, 52, 56, 59, 1000)
-    for plain in thresholds:
-        for cipher in thresholds:
-            for low_rotations in (False, True):
-                yield _Rules(steps, headroom, log_n, plain, cipher, low_rotations)
-
-
-def _most_precise(rules: _Rules) -> tuple[_Draft | None, float]:
-    """The draft of the highest precision within the security table: bit by bit, then by bisection.
-
-    Bisection alone would miss drafts: whether one fits does not fall steadily with the precision,
-    since a rescale may have too few bits to drop at a low one. Small primes run out on large
-    rings: from there down to the first draft that has all it needs.
-    """
-    bits = np.arange(MOST_PRECISION, LEAST_PRECISION - 1, -1)
-    low = next((float(b) for b in bits if _fits_table(_walk(rules, float(b)), rules)), None)
-    if low is None:
-        return None, 0.0
-    high = low + 1
-    while high - low > PRECISION_STEP:
-        middle = (low + high) / 2
-        if _fits_table(_walk(rules, middle), rules):
-            low = middle
-        else:
-            high = middle
-    while low >= LEAST_PRECISION:
-        draft = _walk(rules, low)
-        if draft is not None and _is_possible(draft, rules):
-            return draft, low
-        low -= PRECISION_STEP
-    return None, 0.0
-
-
-def _fits_table(draft: _Draft | None, rules: _Rules) -> bool:
-    """Whether the draft meets the security table."""
-    return draft is not None and sum(draft.primes) <= MAX_LOG_QP_128[rules.log_n]
-
-
-def _is_possible(draft: _Draft, rules: _Rules) -> bool:
-    return _fits_table(draft, rules) and enough_primes(draft.primes, rules.log_n)
-
-
-def _walk(rules: _Rules, precision: float) -> _Draft | None:
-    """Scales from input to output where every operation keeps `precision` bits.
-
-    Rescaling errs by about sqrt(N * h / 12) with h = 2N/3, or 2^(log2(N) - 2); rounding a
-    plaintext's coefficients by sqrt(N / 24) relative to its scale.
-    """
-    lowest = rules.log_n - 2 + precision
-    weights = log2((1 << rules.log_n) / 24) / 2 + precision
-    scale = lowest
-    scales, switched = [scale], []
-    drops: list[int | None] = []
-    for depth in range(len(rules.steps) - 1, 0, -1):
-        step = rules.steps[depth]
-        ciphers = step is not Step.PLAIN
-        before = scale
-        scale = 2 * scale if ciphers else scale + weights
-        # Ciphertext products switch keys before they rescale, folds after.
-        product = scale
-        spare = floor(scale - lowest)
-        drop = min(spare, LARGEST_PRIME)
-        threshold = rules.cipher if ciphers else rules.plain
-        if spare < threshold and step is not Step.INNER:
-            drops.append(None)
-        elif drop < SMALLEST_RESCALE:
-            return None
-        else:
-            scale -= drop
+        Rescaling errs by about sqrt(N * h / 12) with h = 2N/3, or 2^(log2(N) - 2); rounding a
+        plaintext's coefficients by sqrt(N / 24) relative to its scale.
+        """
+        count = len(THRESHOLDS)
+        plain, cipher = np.repeat(THRESHOLDS, count)[:, None], np.tile(THRESHOLDS, count)[:, None]
+        lowest = log_n - 2 + PRECISIONS
+        weights = log2((1 << log_n) / 24) / 2 + PRECISIONS
+        scale = np.tile(lowest, (count * count, 1))
+        scales, drops = [scale], []
+        possible = np.ones(scale.shape, dtype=bool)
+        switched = scale if len(steps) < 2 else np.full(scale.shape, np.inf)
+        for step in reversed(steps[1:]):
+            ciphers = step is not Step.PLAIN
+            before = scale
+            product = 2 * scale if ciphers else scale + weights
+            spare = np.floor(product - lowest)
+            puts_off = (spare < (cipher if ciphers else plain)) & (step is not Step.INNER)
+            drop = np.where(puts_off, 0.0, np.minimum(spare, LARGEST_PRIME))
+            possible &= puts_off | (drop >= SMALLEST_RESCALE)
+            scale = product - drop
+            scales.append(scale)
             drops.append(drop)
-        scales.append(scale)
-        switched.append(product if ciphers else scale)
-        if rules.low_rotations and not ciphers:
-            switched.append(before)
-    base = max(ceil(scale + rules.headroom), SMALLEST_RESCALE)
-    primes = [base, *(d for d in drops if d)]
-    special = _special_prime(rules.log_n, precision, min(switched, default=scale), max(primes))
-    draft = _Draft(tuple(reversed(scales)), (None, *reversed(drops)), base, special)
-    small = base <= LARGEST_PRIME and special <= LARGEST_PRIME
-    return draft if small and _fits(draft, rules.headroom) else None
+            # Ciphertext products switch keys before they rescale, folds after.
+            switched = np.minimum(switched, product if ciphers else scale)
+            if low_rotations and not ciphers:
+                switched = np.minimum(switched, before)
+        base = np.maximum(np.ceil(scale + headroom), SMALLEST_RESCALE)
+        largest = np.max([base, *drops], axis=0)
+        special = largest + _extra_bits(log_n, switched)
+        possible &= (base <= LARGEST_PRIME) & (special <= LARGEST_PRIME)
+        drops = [np.zeros(scale.shape), *reversed(drops)]
+        scales.reverse()
+        modulus = base
+        for at_depth, drop in zip(scales, drops, strict=True):
+            modulus = modulus + drop
+            possible &= at_depth + headroom <= modulus
+        possible &= modulus + special <= MAX_LOG_QP_128[log_n]
+        return cls(log_n, np.array(scales), np.array(drops), base, special, possible)
+
+    def primes(self, rules: int, at: int) -> tuple[int, ...]:
+        """Sizes of all primes in bits, the base first and the special one last."""
+        drops = (int(b) for b in self.drops[:, rules, at] if b)
+        return (int(self.base[rules, at]), *drops, int(self.special[rules, at]))
+
+    def most_precise(self, rules: int) -> int | None:
+        """The number of the highest precision that is possible: bit by bit, then by bisection.
+
+        Bisection alone would miss some: whether one is possible does not fall steadily with the
+        precision, since a rescale may have too few bits to drop at a low one. Small primes run out
+        on large rings: from there down to the first that has all it needs.
+        """
+        possible = self.possible[rules]
+        whole = np.flatnonzero(possible[::STEPS_PER_BIT])
+        if not len(whole):
+            return None
+        at = int(whole[-1]) * STEPS_PER_BIT
+        step = STEPS_PER_BIT // 2
+        while step:
+            at += step * bool(possible[at + step])
+            step //= 2
+        below = np.flatnonzero(possible[: at + 1])[::-1]
+        return next(
+            (int(k) for k in below if enough_primes(self.primes(rules, k), self.log_n)), None
+        )
 
 
-def _fits(draft: _Draft, headroom: int) -> bool:
-    """Whether every value stays below its modulus, at every depth."""
-    modulus = draft.base
-    for depth, scale in enumerate(draft.log_scales):
-        modulus += draft.drops[depth] or 0
-        if scale + headroom > modulus:
-            return False
-    return True
-
-
-def _special_prime(log_n: int, precision: float, scale: float, largest: int) -> int:
-    """Bits of the special prime: at least the largest other, and enough to hide key switching.
+def _extra_bits(log_n: int, scale: Vector) -> Vector:
+    """Bits by which the special prime is larger than the largest other, to hide key switching.
 
     `scale` is the lowest at which keys are switched.
 
     Key switching with a special prime of the largest prime's size errs by about 2^(log2(N) + 6)
     in the first slots (measured on SEAL; docs/adr/0008), less one bit for each bit more.
     """
-    return largest + max(0, ceil(log_n + 6 + precision - scale))
+    extra: Vector = np.maximum(0.0, np.ceil(log_n + 6 + PRECISIONS - scale))
+    return extra
 
 
-def _schedule(draft: _Draft, log_n: int, precision: float) -> Schedule:
-    *chain, special = draft.primes
+def _schedule(walks: _Walks, rules: int, at: int) -> Schedule:
+    *chain, special = walks.primes(rules, at)
+    log_scales, drops = (x[:, rules, at].tolist() for x in (walks.log_scales, walks.drops))
     params = CkksLiteral(
         engine="seal",
-        log_n=log_n,
+        log_n=walks.log_n,
         log_q=tuple(float(b) for b in chain),
         log_p=(float(special),),
-        log_scale=round(draft.log_scales[-1] * SCALE_UNITS) / SCALE_UNITS,
+        log_scale=round(log_scales[-1] * SCALE_UNITS) / SCALE_UNITS,
     ).check()
-    rescales = tuple(b is not None for b in draft.drops)
-    scales = tuple(round(s * SCALE_UNITS) / SCALE_UNITS for s in draft.log_scales)
-    drops = tuple(float(b or 0) for b in draft.drops)
-    return Schedule(params, Rescaling(rescales, scales, drops), precision)
+    rescales = tuple(b > 0 for b in drops)
+    scales = tuple(round(s * SCALE_UNITS) / SCALE_UNITS for s in log_scales)
+    return Schedule(params, Rescaling(rescales, scales, tuple(drops)), float(PRECISIONS[at]))
 
 
 def _work(rescaling: Rescaling, steps: tuple[Step, ...]) -> float:
