@@ -262,18 +262,33 @@ def best_plans(
             promising.append((bound, number, task, pattern))
         elif bound <= SLACK * best:
             keep_plan(plan_affine(task, pattern, cost, SLACK * best))
-    estimated: list[tuple[float, int, AffineTask, Pattern]] = []
-    for bound, number, task, pattern in sorted(promising, key=lambda x: x[:2]):
-        if bound > SLACK * best:
+    promising.sort(key=lambda x: x[:2])
+
+    def cheapest(count: int) -> list[tuple[float, int, AffineTask, Pattern]]:
+        """Estimates from some windows, the `count` lowest: what is dearer is given up early."""
+        estimated: list[tuple[float, int, AffineTask, Pattern]] = []
+        for bound, number, task, pattern in promising:
+            limit = SLACK * best
+            if len(estimated) >= count:
+                limit = min(limit, estimated[count - 1][0])
+            if bound > limit:
+                break
+            sample = plan_affine(task, pattern.sampled(SAMPLED_WINDOWS), cost, limit)
+            if sample is not None:
+                estimated.append((sample.milliseconds, number, task, pattern))
+                estimated.sort(key=lambda x: x[:2])
+        return estimated[:count]
+
+    tried: set[int] = set()
+    for count in (effort, len(promising)):
+        for estimate, number, task, pattern in cheapest(count):
+            if len(tried) >= effort and found:
+                break
+            if number not in tried and estimate <= SLACK * best:
+                keep_plan(plan_affine(task, pattern, cost, SLACK * best))
+            tried.add(number)
+        if found:
             break
-        sample = plan_affine(task, pattern.sampled(SAMPLED_WINDOWS), cost, SLACK * best)
-        if sample is not None:
-            estimated.append((sample.milliseconds, number, task, pattern))
-    for tried, (estimate, _, task, pattern) in enumerate(sorted(estimated, key=lambda x: x[:2])):
-        if tried >= effort and found:
-            break
-        if estimate <= SLACK * best:
-            keep_plan(plan_affine(task, pattern, cost, SLACK * best))
     ranked = sorted(found.values(), key=lambda p: p.milliseconds)
     chosen: list[AffinePlan] = []
     for plan in ranked:
