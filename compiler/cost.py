@@ -170,6 +170,14 @@ class CostModel:
         """`count` rotations of one value, asked for at once: engines with hoisting share digits."""
         return self.rotate(level) + (count - 1) * self._at("next_rotation", level)
 
+    def conjugate(self, level: int) -> float:
+        """Another automorphism than a rotation, and the same key switch."""
+        return self.rotate(level)
+
+    def times_i(self, level: int) -> float:
+        """A product with the imaginary unit, as of a value that no product has read."""
+        return self.operand(level) + self.multiply_plain(level)
+
     def multiply_plain(self, level: int) -> float:
         """A product with a plaintext, within a sum of them."""
         return self._at("multiply_plain", level)

@@ -23,13 +23,16 @@ from eer.runtime.packing import pack_windows
 from eer.runtime.program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     LevelDown,
     Negate,
     Program,
     Rotate,
+    Slots,
     Sub,
+    TimesI,
     Vector,
     infer_levels,
 )
@@ -54,10 +57,14 @@ class Precision:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Noisy:
-    """A value [slots] and the variance of its noise [slots]."""
+    """A value [slots] and the variance of its noise [slots], in real and imaginary parts alike.
 
-    value: Vector
+    `conjugate_of` is the number of the value that this is the conjugate of.
+    """
+
+    value: Slots
     variance: Vector
+    conjugate_of: int | None = None
 
 
 def precisions(
@@ -68,7 +75,10 @@ def precisions(
 ) -> dict[int, Precision]:
     """Precision of every node, on the first messages of windows [windows, elements] by input."""
     messages = pack_messages(client, inputs, MESSAGES)
-    exact, noisy = ClearEngine(client.params), ClearEngine(client.params, NoiseModel(0))
+    exact, noisy = (
+        ClearEngine(client.params),
+        ClearEngine(client.params, NoiseModel(0, imaginary=program.is_complex)),
+    )
     numbers = sorted({number for where in nodes.values() for number, _ in where})
     followed = [_follow(client, program, noisy, vectors) for vectors in messages]
     true = [tapped(exact, client, program, numbers, v) for v in messages]
@@ -90,15 +100,17 @@ def precisions(
 
 def pack_messages(
     client: ClientModel, inputs: Mapping[str, Vector], most: int
-) -> list[list[Vector]]:
+) -> list[list[Slots]]:
     """Slots of the input ciphertexts of up to `most` messages."""
     windows = len(next(iter(inputs.values())))
     starts = range(0, windows, client.batch)[:most]
     return [
         [
-            pack_windows(inputs[spec.name][start : start + client.batch], row, client.batch)
+            pack_windows(
+                inputs[spec.name][start : start + client.batch], row, client.batch, imaginary
+            )
             for spec in client.inputs
-            for row in spec.packing
+            for row, imaginary in spec.rows
         ]
         for start in starts
     ]
@@ -109,12 +121,14 @@ def tapped(
     client: ClientModel,
     program: Program,
     numbers: Sequence[int],
-    vectors: Sequence[Vector],
+    vectors: Sequence[Slots],
 ) -> dict[int, Vector]:
     """Slots of these values as `engine` computes them, decrypted on the way."""
     steps = tuple(r * client.batch for r in client.rotations)
-    key, blob = engine.generate_keys(steps)
-    evaluator = engine.evaluator(engine.load_evaluation_keys(blob, key.key_id, steps))
+    conjugation = client.conjugation_level
+    key, blob = engine.generate_keys(steps, conjugation=conjugation)
+    keys = engine.load_evaluation_keys(blob, key.key_id, steps, conjugation is not None)
+    evaluator = engine.evaluator(keys)
     opened = replace(program, outputs=tuple(numbers))
     executor = Executor(engine, evaluator, opened, client.input_scale)
     ciphers = [
@@ -126,7 +140,7 @@ def tapped(
 
 
 def _follow(
-    client: ClientModel, program: Program, noise: ClearEngine, vectors: Sequence[Vector]
+    client: ClientModel, program: Program, noise: ClearEngine, vectors: Sequence[Slots]
 ) -> list[_Noisy]:
     """Every value of the program, without noise, and its noise's variance."""
     levels = infer_levels(program)
@@ -141,7 +155,7 @@ def _follow(
         return _Noisy(vector, np.full(len(vector), noise.encoding_variance() / scale**2))
 
     def finished(number: int, total: _Noisy, variance: float | Vector) -> _Noisy:
-        return _Noisy(total.value, total.variance + variance / scales.values[number] ** 2)
+        return replace(total, variance=total.variance + variance / scales.values[number] ** 2)
 
     for number, ins in program:
         match ins:
@@ -149,6 +163,16 @@ def _follow(
                 a = values[src]
                 turned = _Noisy(np.roll(a.value, -step * batch), np.roll(a.variance, -step * batch))
                 made = finished(number, turned, noise.switch_variance(levels[src]))
+            case Conjugate(src):
+                a = values[src]
+                turned = _Noisy(a.value.conj(), a.variance, conjugate_of=src)
+                made = finished(number, turned, noise.switch_variance(levels[src]))
+            case TimesI(src):
+                made = _Noisy(1j * values[src].value, values[src].variance)
+            case Add(a, b) if values[b].conjugate_of == a:
+                # Real parts, which are the same noise twice, add up; imaginary parts cancel.
+                made = _plus(values[a], values[b], 1.0)
+                made = replace(made, variance=made.variance + 2 * values[a].variance)
             case Add(a, b):
                 made = _plus(values[a], values[b], 1.0)
             case Sub(a, b):
@@ -183,11 +207,12 @@ def _plus(a: _Noisy, b: _Noisy, sign: float) -> _Noisy:
 
 
 def _times(a: _Noisy, b: _Noisy) -> _Noisy:
-    return _Noisy(a.value * b.value, b.value**2 * a.variance + a.value**2 * b.variance)
+    variance = abs(b.value) ** 2 * a.variance + abs(a.value) ** 2 * b.variance
+    return _Noisy(a.value * b.value, variance)
 
 
 def _squared(a: _Noisy) -> _Noisy:
-    return _Noisy(a.value**2, 4 * a.value**2 * a.variance)
+    return _Noisy(a.value**2, 4 * abs(a.value) ** 2 * a.variance)
 
 
 def _sum(terms: Sequence[_Noisy]) -> _Noisy:

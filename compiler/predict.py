@@ -101,9 +101,10 @@ def _instructions(
                 together = cost.rotate_many(levels[src], len(step.numbers))
                 yield from ((n, together / len(step.numbers)) for n in step.numbers)
             case Conjugate(src):
-                yield number, cost.rotate(levels[src])
+                yield number, cost.conjugate(levels[src])
             case TimesI(src):
-                yield number, cost.multiply_plain(levels[src])
+                level = levels[src]
+                yield number, operands({src}, level) + cost.multiply_plain(level)
             case AddPlain(src, _):
                 yield number, cost.add_plain(levels[src])
             case DotPlain(srcs, _, rescale, _):

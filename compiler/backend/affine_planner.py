@@ -3,176 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index, Layout
-from .bsgs import choose_split
-from .cover import MAX_TERMS, Source, Term, cover, pack_for, read
-from .decision import AffinePlan, CipherPlan, RunnerUp
+from .affine_task import AffineTask, Operands, read_operands
+from .arrangement import Arrangement, Draft, arrange
+from .cover import MAX_TERMS, Source, Term, cover
+from .decision import AffinePlan, RunnerUp
 from .pattern import Pattern
-from .prefold import find_prefold
 from .sliding import Slider
 
 SLACK = 1.5
 
 SAMPLED_WINDOWS = 40
 
-MAX_PACKED = 64
-"""Input ciphertexts that one map may ask the client for."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AffineTask:
-    """One affine map to plan: y = sum_k matrices[k] x_k, read at `level`, made at level `low`.
-
-    `layouts[k]` is None where operand k is an input, which the client packs as we like.
-    `prefolds` are folds that have been applied to operands already: matrices and layouts are those
-    of the sums. `natural` has the packing of inputs that do have a layout, their own order.
-    """
-
-    matrices: tuple[csr_array, ...]
-    layouts: tuple[Layout | None, ...]
-    level: int
-    low: int
-    slots: int
-    prefolds: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    natural: dict[int, Index] = field(default_factory=dict)
-
-    @property
-    def outputs(self) -> int:
-        return int(self.matrices[0].shape[0])
-
-    def prefolded(self) -> AffineTask | None:
-        """The same map after every prefold that there is, or None where there is none."""
-        matrices, layouts = list(self.matrices), list(self.layouts)
-        prefolds: dict[int, tuple[int, ...]] = {}
-        for k, layout in enumerate(self.layouts):
-            found = None if layout is None else find_prefold(layout, self.matrices[k])
-            if found is not None:
-                matrices[k], layouts[k], prefolds[k] = found.matrix, found.layout, found.strides
-        if not prefolds:
-            return None
-        return replace(self, matrices=tuple(matrices), layouts=tuple(layouts), prefolds=prefolds)
-
-    def in_natural_order(self) -> AffineTask:
-        """The same map with inputs packed as they come, replicated where there is room."""
-        layouts = list(self.layouts)
-        natural: dict[int, Index] = {}
-        for k, layout in enumerate(self.layouts):
-            if layout is None:
-                size = self.matrices[k].shape[1]
-                period = min(self.slots, 1 << (size - 1).bit_length())
-                ciphers = -(-size // self.slots)
-                index = np.full(ciphers * period, NOTHING, dtype=np.int64)
-                index[:size] = np.arange(size)
-                natural[k] = np.tile(index.reshape(ciphers, period), (1, self.slots // period))
-                layouts[k] = Layout(natural[k])
-        return replace(self, layouts=tuple(layouts), natural=natural)
-
-    def prefold_cost(self, cost: CostModel) -> float:
-        rotations = sum(len(strides) for strides in self.prefolds.values())
-        return rotations * (cost.rotate(self.level) + cost.add(self.level))
-
 
 def plan_affine(
     task: AffineTask, pattern: Pattern, cost: CostModel, limit: float
 ) -> AffinePlan | None:
     """The map carried out in `pattern`, or None where that is impossible or dearer than `limit`."""
-    if lower_bound(task, pattern, cost) > limit:
+    held = None if lower_bound(task, pattern, cost) > limit else read_operands(task, pattern)
+    if held is None:
         return None
-    packed: dict[int, Index] = dict(task.natural)
-    skip: set[int] = set()
-    sources: list[Source] = []
-    ready: list[list[Term]] = [[] for _ in pattern.owner]
-    covered: list[int] = []
-    for k, layout in enumerate(task.layouts):
-        if layout is None:
-            skip.add(k)
-            rows: list[Index] = []
-            for cipher in range(len(pattern.owner)):
-                found = pack_for(pattern, cipher, task.matrices[k])
-                first = len(sources) + len(rows)
-                ready[cipher] += [replace(t, source=first + t.source) for t in found.terms]
-                rows += list(found.index)
-            if len(rows) > MAX_PACKED:
-                return None
-            packed[k] = np.array(rows, dtype=np.int64).reshape(-1, task.slots)
-            sources += [read(index, k) for index in rows]
-        else:
-            covered += range(len(sources), len(sources) + layout.ciphers)
-            sources += [read(index, k) for index in layout.index]
+    budget = _term_budget(task, cost, limit)
     target = pattern.target
     idle = False
-    plans = []
+    drafted: list[list[Term]] = []
     parts: list[Index] = []
-    for cipher in range(len(pattern.owner)):
-        terms = list(ready[cipher])
-        if covered:
-            reads = [sources[c] for c in covered]
-            if pattern.kind == "sliding":
-                if len(reads) != 1:
-                    return None
-                slid = Slider(task.matrices[reads[0].operand]).slide(pattern, reads[0])
-                if slid is None:
-                    return None
-                found_terms, target = slid
-            else:
-                budget = _term_budget(task, cost, limit)
-                masked = cover(
-                    pattern.owner[cipher],
-                    pattern.window[cipher],
-                    reads,
-                    task.matrices,
-                    budget,
-                    skip=frozenset(skip),
-                )
-                if masked is None:
-                    return None
-                found_terms = tuple(masked)
-            terms += [replace(t, source=covered[t.source]) for t in found_terms]
-        terms = [t for t in terms if t.mask.any()]
+    for cipher, ready in enumerate(held.packed_terms):
+        covered = _covers(task, pattern, cipher, held, budget)
+        if covered is None:
+            return None
+        found, target = covered
+        terms = [t for t in (*ready, *found) if t.mask.any()]
         idle = idle or not terms
         if pattern.kind == "summed":
-            held = np.any([t.mask for t in terms], axis=0) | (target[cipher] >= 0)
-            parts.append(np.where(held, pattern.owner[cipher], NOTHING))
-        terms = terms or _idle_terms(pattern, cipher, sources)
+            used = np.any([t.mask for t in terms], axis=0) | (target[cipher] >= 0)
+            parts.append(np.where(used, pattern.owner[cipher], NOTHING))
+        terms = terms or _idle_terms(pattern, cipher, held.sources)
         if not terms:
             return None
-        plans.append((tuple(terms), *choose_split(terms, task.slots, task.level, task.low, cost)))
+        drafted.append(terms)
     # Without a fold, or where a fold fills whole cosets, the other slots are multiplied by zero.
     whole = pattern.kind == "disjoint" and np.array_equal(pattern.target, pattern.owner)
     clean = not idle and (whole or not pattern.strides)
     layout_out = Layout(target, clean)
     if not layout_out.holds(task.outputs):
         return None
+    of_client = {s for own in held.natural for s in own}
+    draft = Draft(
+        drafted,
+        len(held.sources),
+        [s for s in held.covered if s not in of_client],
+        held.natural,
+        held.groups,
+        held.packed,
+        held.first,
+    )
     low = task.low
-    folds = len(pattern.strides) * len(plans)
+    made = arrange(draft, (task.level, low), task.slots, task.shown, cost)
+    folds = len(pattern.strides) * len(drafted)
     milliseconds = (
-        task.prefold_cost(cost)
-        + sum(split.milliseconds for _, _, split in plans)
-        + folds * (cost.rotate(low) + cost.add(low))
-        + sum(len(index) for index in packed.values()) * cost.encrypt(task.level)
+        task.prefold_cost(cost) + made.milliseconds + folds * (cost.rotate(low) + cost.add(low))
     )
     if milliseconds > limit:
         return None
     return AffinePlan(
         layout_out,
-        packed,
+        made.draft.packed,
         task.prefolds,
-        tuple(CipherPlan(terms, split) for terms, split, _ in plans),
+        made.ciphers,
         pattern.strides,
-        pattern.label,
+        _method(task, pattern, made),
         pattern.family,
-        sum(c.babies for _, _, c in plans),
-        sum(c.giants for _, _, c in plans),
+        made.babies,
+        made.giants,
         milliseconds,
         parts=np.array(parts) if parts else None,
+        imaginary=made.draft.imaginary,
+        conjugates=made.conjugates,
     )
+
+
+def _method(task: AffineTask, pattern: Pattern, made: Arrangement) -> str:
+    return pattern.label + ", by taps" * (task.taps is not None) + ", complex" * made.complex_slots
+
+
+def _covers(
+    task: AffineTask, pattern: Pattern, cipher: int, held: Operands, budget: int
+) -> tuple[list[Term], Index] | None:
+    """Terms of one output ciphertext for the covered sources, and the target that they reach."""
+    reads = [held.sources[c] for c in held.covered]
+    if not reads:
+        return [], pattern.target
+    if pattern.kind == "sliding":
+        if len(reads) != 1:
+            return None
+        slid = Slider(task.matrices[reads[0].operand]).slide(pattern, reads[0])
+        if slid is None:
+            return None
+        found, target = slid
+    else:
+        packed = frozenset(k for k, layout in enumerate(task.layouts) if layout is None)
+        owner, window = pattern.owner[cipher], pattern.window[cipher]
+        masked = cover(owner, window, reads, task.matrices, budget, skip=packed)
+        if masked is None:
+            return None
+        found, target = tuple(masked), pattern.target
+    return [replace(t, source=held.covered[t.source]) for t in found], target
 
 
 def _idle_terms(pattern: Pattern, cipher: int, sources: list[Source]) -> list[Term]:
@@ -199,21 +141,28 @@ def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:
     size = pattern.size
     total = len(pattern.strides) * (cost.rotate(low) + cost.add(low)) * len(pattern.owner)
     terms = ciphers = 0
+    each = cost.multiply_plain(task.level)
+    real = halved = 0.0
     for matrix, layout in zip(task.matrices, task.layouts, strict=True):
         longest = int(np.diff(matrix.indptr).max(initial=0))
         shifts = -(-longest // size)
-        total += shifts * cost.multiply_plain(task.level)
-        if layout is None:
-            total += shifts * cost.encrypt(task.level)
+        if layout is None and task.taps is None:
+            real += shifts * (each + cost.encrypt(task.level))
+            halved += -(-shifts // 2) * (each + cost.encrypt(task.level))
         else:
+            real += shifts * each
+            halved += -(-shifts // 2) * each
             terms += shifts
-            ciphers += layout.ciphers
-    total += _fewest_rotations(terms, ciphers) * cost.rotate(low)
+            ciphers += 1 if layout is None else layout.ciphers
+            total += cost.encrypt(task.level) if layout is None else 0.0
+    real += _fewest_rotations(terms, ciphers) * cost.rotate(low)
+    halved += _fewest_rotations(terms / 2, ciphers) * cost.rotate(low)
+    total += min(real, halved + (0.0 if task.shown else cost.conjugate(low)))
     rescale = cost.rescale(task.level) if task.low < task.level else 0.0
     return total + rescale + task.prefold_cost(cost)
 
 
-def _fewest_rotations(terms: int, ciphers: int) -> float:
+def _fewest_rotations(terms: float, ciphers: int) -> float:
     """Rotations that this many terms of this many source ciphertexts take by giant steps.
 
     With g giants, which all sources share, a source of t terms takes t / g babies; one giant and
@@ -234,14 +183,17 @@ def _term_budget(task: AffineTask, cost: CostModel, limit: float) -> int:
 
 
 def best_plans(
-    choices: Iterable[tuple[AffineTask, Pattern]], cost: CostModel, keep: int, effort: int
+    choices: Iterable[tuple[AffineTask, Pattern]],
+    cost: CostModel,
+    keep: int,
+    effort: int,
 ) -> list[AffinePlan]:
     """The `keep` cheapest plans of each family of patterns, with different layouts.
 
-    Sliding patterns come first, since checking one is quick, then the others, both in the order of
-    their lower bounds and no more than `effort` of them, unless none has a plan. One that cannot
-    come within SLACK of the best so far is not tried at all: a dearer plan is kept only for a
-    layout that may save more further on.
+    Sliding patterns and packed taps come first, since checking them is quick, then the others, both
+    in the order of their lower bounds and no more than `effort` of them, unless none has a plan.
+    One that cannot come within SLACK of the best so far is not tried at all: a dearer plan is kept
+    only for a layout that may save more further on.
     """
     found: dict[bytes, AffinePlan] = {}
     best = float("inf")
@@ -258,7 +210,7 @@ def best_plans(
     promising: list[tuple[float, int, AffineTask, Pattern]] = []
     for number, (task, pattern) in enumerate(choices):
         bound = lower_bound(task, pattern, cost)
-        if pattern.kind != "sliding":
+        if pattern.kind != "sliding" and task.taps is None:
             promising.append((bound, number, task, pattern))
         elif bound <= SLACK * best:
             keep_plan(plan_affine(task, pattern, cost, SLACK * best))

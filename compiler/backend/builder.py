@@ -11,12 +11,15 @@ import numpy as np
 from eer.runtime.program import (
     Add,
     AddPlain,
+    Conjugate,
     DotCipher,
     DotPlain,
     Instruction,
     LevelDown,
     Rotate,
+    Slots,
     Sub,
+    TimesI,
     Vector,
 )
 
@@ -49,7 +52,7 @@ class Builder:
     input_depths: tuple[int, ...]
     instructions: list[Instruction] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
-    plains: list[Vector] = field(default_factory=list)
+    plains: list[Slots] = field(default_factory=list)
     label: str = ""
     log_scales: list[float | None] = field(default_factory=list)
     _levels: list[int] = field(default_factory=list)
@@ -84,6 +87,15 @@ class Builder:
         scale = self.log_scales[value.number]
         return self._emit(Rotate(value.number, step), value.depth, scale)
 
+    def conjugate(self, value: Value) -> Value:
+        return self._emit(Conjugate(value.number), value.depth, self.log_scales[value.number])
+
+    def joined(self, first: Value, second: Value, turn: int) -> Value:
+        """first + i * rotate(second, turn)."""
+        turned = self.rotate(second, turn)
+        scale = self.log_scales[turned.number]
+        return self.add(first, self._emit(TimesI(turned.number), turned.depth, scale))
+
     def add(self, a: Value, b: Value) -> Value:
         a, b = self._matched((a, b), exactly=True)
         return self._emit(Add(a.number, b.number), a.depth, self.log_scales[a.number])
@@ -104,7 +116,7 @@ class Builder:
         scale = self.log_scales[value.number]
         return self._emit(AddPlain(value.number, self._plain(values)), value.depth, scale)
 
-    def dot_plain(self, terms: Sequence[tuple[Value, Vector]]) -> Value:
+    def dot_plain(self, terms: Sequence[tuple[Value, Slots]]) -> Value:
         """Sum of products with plaintext vectors, those of zeros left out."""
         kept = [term for term in terms if term[1].any()]
         depth = min(v.depth for v, _ in kept)
@@ -166,7 +178,7 @@ class Builder:
         ones = self._plain(np.ones(self.slots))
         return self._emit(DotPlain((value.number,), (ones,), rescale, log_scale), depth, log_scale)
 
-    def _plain(self, values: Vector) -> int:
+    def _plain(self, values: Slots) -> int:
         """The number of a plaintext vector; equal vectors share one."""
         key = values.tobytes()
         if key not in self._plains:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from eer.runtime.program import Slots
+
 from ..ir.layout import NOTHING, Index, period_of
 from .pairs import Pairs, Seen
 from .pattern import Pattern
@@ -24,11 +26,12 @@ MAX_CANDIDATES = 24
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Term:
-    """mask * rotate(operand ciphertext `source`, shift); shift in 0..slots-1."""
+    """mask * rotate(operand ciphertext `source`, shift); shift in 0..slots-1. The mask is complex
+    where the source's slots hold two values (see `complex_slots`)."""
 
     source: int
     shift: int
-    mask: Vector
+    mask: Slots
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..ir.layout import Index, Layout
 from .bsgs import Split
+from .complex_slots import Join
 from .cover import Term
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CipherPlan:
-    """One output ciphertext of an affine map: its terms, and how their rotations are shared."""
+    """One output ciphertext of an affine map: its terms, and how their rotations are shared.
+
+    Each of `joins` takes the place of its first source.
+    """
 
     terms: tuple[Term, ...]
     split: Split
+    joins: tuple[Join, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,9 @@ class AffinePlan:
 
     `prefolds[k]` are the strides by which operand k is folded before anything else.
 
-    `packed[k]` is the client's packing [ciphertexts, slots] for operand k, where that is an input.
+    `packed[k]` is the client's packing [ciphertexts, slots] for operand k, where that is an input,
+    `imaginary[k]` what stands in its slots' imaginary parts, where there is anything. With
+    `conjugates`, every output ciphertext is added to its conjugate after the folds.
     Sources are numbered over all ciphertexts of all operands, in order. `ciphers` holds a plan for
     each output ciphertext; all of them are folded by `strides`. `layout` is what comes out.
     `runner_up` is the cheapest plan found for the same map that takes other rotations, products or
@@ -55,6 +62,8 @@ class AffinePlan:
     milliseconds: float
     runner_up: RunnerUp | None = None
     parts: Index | None = None
+    imaginary: dict[int, Index] = field(default_factory=dict)
+    conjugates: bool = False
 
     @property
     def inputs(self) -> int:
@@ -67,5 +76,7 @@ class AffinePlan:
 
     @property
     def rotations(self) -> int:
+        """Key switches: rotations and conjugations."""
         before = sum(len(strides) for strides in self.prefolds.values())
-        return before + self.babies + self.giants + len(self.strides) * len(self.ciphers)
+        after = (len(self.strides) + self.conjugates) * len(self.ciphers)
+        return before + self.babies + self.giants + after

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from eer.runtime.program import Program, Vector
+from eer.runtime.program import Program, Slots, Vector
 
 from ..ir.layout import Index, Layout
 from ..ir.poly_plan import Difference, Dot, PolyPlan, Shift, Sum, Weighted
@@ -19,19 +20,32 @@ from .planner import Plan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class EmittedInput:
+    """An input ciphertext: its input node, and the packing [slots] of its slots' real and, where
+    there is anything, imaginary parts."""
+
+    node: int
+    real: Index
+    imaginary: Index | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Emitted:
-    """A program, and where its inputs come from: `inputs[k]` is (input node, packing [slots]) of
-    input ciphertext k. `layouts[n]` is node n's layout, `values[n]` its ciphertexts."""
+    """A program, and where its inputs come from: `values[n]` are the ciphertexts of node n."""
 
     program: Program
-    inputs: tuple[tuple[int, Index], ...]
+    inputs: tuple[EmittedInput, ...]
     values: dict[int, tuple[int, ...]]
 
 
 def emit(graph: TensorGraph, plan: Plan) -> Emitted:
     """The program of `plan`."""
     wanted = _input_ciphers(graph, plan)
-    inputs = [(w.node, row) for w in wanted for row in w.index]
+    inputs = [
+        EmittedInput(w.node, row, second if second is not None and (second >= 0).any() else None)
+        for w in wanted
+        for row, second in zip(w.index, w.imaginary or (None,) * len(w.index), strict=True)
+    ]
     input_depths = [w.depth for w in wanted for _ in w.index]
     builder = Builder(plan.slots, plan.rescaling, tuple(input_depths))
     packed: dict[tuple[int, int | None], tuple[Value, ...]] = {}
@@ -103,12 +117,20 @@ class _Wanted:
     operand: int | None
     index: Index
     depth: int
+    imaginary: Sequence[Index] = ()
 
 
 def _input_ciphers(graph: TensorGraph, plan: Plan) -> list[_Wanted]:
     """All input ciphertexts, those of one input next to each other, in the inputs' order."""
     wanted = [
-        _Wanted(graph.nodes[number].operands[k], number, k, index, plan.levels[number] + 1)
+        _Wanted(
+            graph.nodes[number].operands[k],
+            number,
+            k,
+            index,
+            plan.levels[number] + 1,
+            tuple(affine.imaginary.get(k, ())),
+        )
         for number, affine in plan.affine.items()
         for k, index in affine.packed.items()
     ]
@@ -133,10 +155,13 @@ def _affine(
 ) -> tuple[Value, ...]:
     results = []
     for cipher, part in enumerate(plan.ciphers):
-        sums: dict[int, list[tuple[Value, Vector]]] = {}
+        sums: dict[int, list[tuple[Value, Slots]]] = {}
+        read = list(sources)
+        for join in part.joins:
+            read[join.first] = builder.joined(sources[join.first], sources[join.second], join.turn)
         for term in part.terms:
             giant = part.split.giant(term.shift)
-            turned = builder.rotate(sources[term.source], part.split.baby(term.shift))
+            turned = builder.rotate(read[term.source], part.split.baby(term.shift))
             sums.setdefault(giant, []).append((turned, np.roll(term.mask, giant)))
         total: Value | None = None
         for giant, terms in sorted(sums.items()):
@@ -144,6 +169,8 @@ def _affine(
             total = inner if total is None else builder.add(total, inner)
         assert total is not None
         total = builder.folded(total, plan.strides)
+        if plan.conjugates:
+            total = builder.add(total, builder.conjugate(total))
         results.append(builder.add_plain(total, plan.layout.place(bias, cipher)))
     return tuple(results)
 

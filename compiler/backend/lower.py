@@ -217,6 +217,7 @@ def _assemble(graph: TensorGraph, plan: Plan, params: CkksParams, target: Target
         scale,
         program.rotations,
         program.rotation_levels,
+        program.conjugation_level,
     )
     return Lowered(client, ServerModel.of(client, program), plan, Simulation({}, 0), emitted.values)
 
@@ -227,10 +228,21 @@ def _input_specs(graph: TensorGraph, emitted: Emitted, target: Target) -> tuple[
         node = graph.nodes[number]
         assert isinstance(node.op, Input)
         low, high = target.ranges[node.op.name]
-        packing = tuple(row for n, row in emitted.inputs if n == number)
+        held = [e for e in emitted.inputs if e.node == number]
+        packing = tuple(e.real for e in held)
+        imaginary = tuple(e.imaginary for e in held)
         role: Role = "state" if node.op.name in target.state else "window"
         specs.append(
-            InputSpec(node.op.name, node.shape, packing, low, high, target.calibrated, role)
+            InputSpec(
+                node.op.name,
+                node.shape,
+                packing,
+                low,
+                high,
+                target.calibrated,
+                role,
+                imaginary if any(i is not None for i in imaginary) else (),
+            )
         )
     return tuple(specs)
 

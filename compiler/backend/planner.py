@@ -12,7 +12,8 @@ from eer.runtime.errors import InternalError, ParameterError
 from ..cost import CostModel
 from ..ir.layout import Index, Layout
 from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, TensorGraph
-from .affine_planner import AffineTask, best_plans
+from .affine_planner import best_plans
+from .affine_task import AffineTask
 from .candidates import (
     client_sums,
     in_place,
@@ -154,14 +155,17 @@ def _extend(
                 before,
                 after,
                 state.slots,
+                shown=not graph.users(number),
             )
 
             def plans(chosen: AffineTask) -> list[AffinePlan]:
                 choices = [
                     (t, pattern)
-                    for t in (chosen, chosen.prefolded())
+                    for base in (chosen, chosen.prefolded())
+                    if base is not None
+                    for pattern in _patterns(graph, number, node, state, groups, base)
+                    for t in (base, base.by_taps(node.shape))
                     if t is not None
-                    for pattern in _patterns(graph, number, node, state, groups, t)
                 ]
                 return best_plans(choices, cost, search.keep, search.effort)
 

@@ -8,14 +8,14 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from eer.compiler.backend.affine_planner import AffineTask
+from eer.compiler.backend.affine_task import AffineTask
 from eer.compiler.backend.decision import AffinePlan
-from eer.compiler.backend.emit import emit
+from eer.compiler.backend.emit import Emitted, emit
 from eer.compiler.backend.planner import Plan
 from eer.compiler.backend.schedule import Rescaling
 from eer.compiler.ir.layout import NOTHING, Index, Layout
 from eer.compiler.ir.tensor import Affine, Input, Node, Output, TensorGraph, Vector
-from eer.runtime.program import Program
+from eer.runtime.program import Program, Slots
 from tests.backend.networks import run_program
 
 GARBAGE = 1e3
@@ -106,8 +106,8 @@ def cases(draw: st.DrawFn, most: int = 3) -> Case:
     return Case(tuple(matrices), tuple(layouts), slots)
 
 
-def program_of(case: Case, plan: AffinePlan, bias: Vector) -> tuple[Program, tuple[Index, ...]]:
-    """The emitted program of one map, and what its input ciphertexts hold (operand, row)."""
+def emitted_for(case: Case, plan: AffinePlan, bias: Vector) -> Emitted:
+    """The emitted program of one map."""
     operands = len(case.matrices)
     inputs = [Node(Input(f"x{k}"), (), (m.shape[1],)) for k, m in enumerate(case.matrices)]
     map_ = Node(Affine(case.matrices, bias), tuple(range(operands)), (len(bias),))
@@ -122,7 +122,7 @@ def program_of(case: Case, plan: AffinePlan, bias: Vector) -> tuple[Program, tup
     whole = Plan(case.slots, levels, Rescaling.eager(1), layouts, {operands: plan}, 0.0)
     emitted = emit(graph, whole)
     assert emitted.program.outputs == emitted.values[operands]
-    return emitted.program, tuple(np.array([n, *row]) for n, row in emitted.inputs)
+    return emitted
 
 
 def check_plan(case: Case, plan: AffinePlan, seed: int = 0) -> Program:
@@ -132,11 +132,18 @@ def check_plan(case: Case, plan: AffinePlan, seed: int = 0) -> Program:
     values = [rng.integers(-9, 10, m.shape[1]).astype(np.float64) for m in case.matrices]
     bias = rng.integers(-9, 10, case.matrices[0].shape[0]).astype(np.float64)
     wanted = bias + sum(m @ x for m, x in zip(case.matrices, values, strict=True))
-    program, inputs = program_of(case, plan, bias)
-    ciphers = []
-    for operand, row in ((int(r[0]), r[1:]) for r in inputs):
+    emitted = emitted_for(case, plan, bias)
+    program = emitted.program
+
+    def filled(operand: int, row: Index) -> Vector:
         fill = rng.normal(size=case.slots) * GARBAGE
-        ciphers.append(np.where(row >= 0, values[operand][np.maximum(row, 0)], fill))
+        return np.where(row >= 0, values[operand][np.maximum(row, 0)], fill)
+
+    ciphers: list[Slots] = []
+    for e in emitted.inputs:
+        vector: Slots = filled(e.node, e.real)
+        second = e.imaginary
+        ciphers.append(vector if second is None else vector + 1j * filled(e.node, second))
     found = np.array(run_program(program, ciphers))
     index = plan.layout.index
     assert found.shape == index.shape

@@ -22,11 +22,12 @@ from eer.compiler.ir.tensor import (
     TensorGraph,
     Vector,
 )
+from eer.runtime.engine import EvaluationKeys, SecretKey
 from eer.runtime.engines.clear import ClearEngine
 from eer.runtime.executor import Executor
 from eer.runtime.packing import pack_windows
 from eer.runtime.params import CkksParams
-from eer.runtime.program import Program
+from eer.runtime.program import Program, Slots
 
 
 class Net:
@@ -98,12 +99,20 @@ def clear_params(slots: int, levels: int) -> CkksParams:
     return CkksParams("clear", log_n, sizes, (50.0,), 30.0, 128)
 
 
-def run_program(program: Program, ciphers: list[Vector]) -> list[Vector]:
+def clear_keys(
+    engine: ClearEngine, program: Program, batch: int = 1
+) -> tuple[SecretKey, EvaluationKeys]:
+    steps = tuple(r * batch for r in program.rotations)
+    conjugation = program.conjugation_level
+    key, blob = engine.generate_keys(steps, conjugation=conjugation)
+    return key, engine.load_evaluation_keys(blob, key.key_id, steps, conjugation is not None)
+
+
+def run_program(program: Program, ciphers: list[Slots]) -> list[Vector]:
     """Output slot vectors for input slot vectors, on the slot interpreter."""
     params = clear_params(program.slots, max(program.input_levels))
     engine = ClearEngine(params)
-    key, blob = engine.generate_keys(program.rotations)
-    keys = engine.load_evaluation_keys(blob, key.key_id, program.rotations)
+    key, keys = clear_keys(engine, program)
     scale = 2.0**params.log_scale
     executor = Executor(engine, engine.evaluator(keys), program, scale)
     inputs = [
@@ -127,17 +136,17 @@ def run_clear(
     params = own if params is None else replace(params, engine="clear", log_n=own.log_n)
     engine = ClearEngine(params)
     scale = 2.0**params.log_scale
-    steps = tuple(r * batch for r in program.rotations)
-    key, blob = engine.generate_keys(steps)
-    keys = engine.load_evaluation_keys(blob, key.key_id, steps)
+    key, keys = clear_keys(engine, program, batch)
     executor = Executor(engine, engine.evaluator(keys), program, scale)
     names = {
         n: node.op.name for n, node in enumerate(scheduled.nodes) if isinstance(node.op, Input)
     }
     windows = len(next(iter(inputs.values())))
     ciphers = [
-        engine.encrypt(key, pack_windows(inputs[names[node]], row, batch), level, scale)
-        for (node, row), level in zip(emitted.inputs, program.input_levels, strict=True)
+        engine.encrypt(
+            key, pack_windows(inputs[names[e.node]], e.real, batch, e.imaginary), level, scale
+        )
+        for e, level in zip(emitted.inputs, program.input_levels, strict=True)
     ]
     results = dict(zip(program.outputs, executor.run(ciphers), strict=True))
     outputs = {}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from eer.compiler.backend.affine_planner import (
-    AffineTask,
-    best_plans,
-    lower_bound,
-    plan_affine,
-)
+from eer.compiler.backend.affine_planner import best_plans, lower_bound, plan_affine
+from eer.compiler.backend.affine_task import AffineTask
 from eer.compiler.backend.candidates import (
     client_sums,
     orders,
@@ -25,7 +23,7 @@ from eer.compiler.backend.convolutions import pitched
 from eer.compiler.backend.pattern import Pattern, explicit
 from eer.compiler.cost import CostModel
 from eer.compiler.ir.layout import NOTHING, Layout
-from eer.runtime.program import Rotate
+from eer.runtime.program import Conjugate, Rotate
 from tests.backend.affine import Case, cases, check_plan, random_matrix
 
 COST = CostModel(13)
@@ -57,10 +55,12 @@ def patterns(case: Case) -> list[Pattern]:
 def test_every_plan_is_right(case: Case, data: st.DataObject) -> None:
     offered = patterns(case)
     pattern = data.draw(st.sampled_from(offered), label="pattern")
+    shown = data.draw(st.booleans(), label="shown")
     for task in (case.task, case.task.in_natural_order(), case.task.prefolded()):
-        plan = plan_affine(task, pattern, COST, INF) if task is not None else None
-        if plan is not None:
-            check_plan(case, plan)
+        if task is not None:
+            plan = plan_affine(replace(task, shown=shown), pattern, COST, INF)
+            if plan is not None:
+                check_plan(case, plan)
 
 
 @settings(max_examples=40, deadline=None)
@@ -98,9 +98,10 @@ def test_the_best_plans_are_right_and_differ(case: Case, keep: int, effort: int)
 @given(case=cases(), data=st.data())
 def test_no_plan_is_cheaper_than_its_lower_bound(case: Case, data: st.DataObject) -> None:
     pattern = data.draw(st.sampled_from(patterns(case)), label="pattern")
-    plan = plan_affine(case.task, pattern, COST, INF)
+    task = replace(case.task, shown=data.draw(st.booleans(), label="shown"))
+    plan = plan_affine(task, pattern, COST, INF)
     if plan is not None:
-        assert lower_bound(case.task, pattern, COST) <= plan.milliseconds + 1e-9
+        assert lower_bound(task, pattern, COST) <= plan.milliseconds + 1e-9
 
 
 @settings(max_examples=30, deadline=None)
@@ -112,7 +113,7 @@ def test_rotations_are_counted(case: Case, data: st.DataObject) -> None:
     if plan is None:
         return
     program = check_plan(case, plan)
-    emitted = sum(isinstance(i, Rotate) for i in program.instructions)
+    emitted = sum(isinstance(i, Rotate | Conjugate) for i in program.instructions)
     assert emitted <= plan.rotations
     if len(plan.ciphers) == 1 and not plan.prefolds:
         assert emitted == plan.rotations

@@ -142,7 +142,7 @@ def test_each_instruction_by_itself() -> None:
 def test_a_conjugation_costs_what_a_rotation_does() -> None:
     program = program_of(Conjugate(0), TimesI(1), Conjugate(2), Add(2, 3))
     found = predict(program, COST).instructions
-    turned = COST.multiply_plain(2)
+    turned = COST.times_i(2)
     assert found == pytest.approx((COST.rotate(2), turned, COST.rotate(2), COST.accumulate(2)))
 
 

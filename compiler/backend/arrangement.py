@@ -1,0 +1,176 @@
+"""Arrangements: how the terms of an affine map are carried out, in real or in complex slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..cost import CostModel
+from ..ir.layout import NOTHING, Index
+from .bsgs import choose_split
+from .complex_slots import Ciphers, Join, best_join, joined, two_by_two
+from .cover import Term
+from .decision import CipherPlan
+
+LEANING = 1e-3
+"""Milliseconds by which complex slots must be cheaper: their weights take twice the bytes."""
+
+Levels = tuple[int, int]
+"""Of a map's operands, and of its sums."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """Terms of each output ciphertext of an affine map.
+
+    Sources are numbered over all ciphertexts of all operands. `packed[k]` has the client's packing
+    [ciphertexts, slots] of operand k, `imaginary[k]` that of the second values of its slots, and
+    `first[k]` is the number of its first source. `groups` lists sources that are packed for one
+    operand and one output ciphertext, `natural` those of one operand in its own order, `covered`
+    those that hold what the server has computed.
+    """
+
+    terms: Ciphers
+    sources: int
+    covered: Sequence[int]
+    natural: Sequence[Sequence[int]]
+    groups: Sequence[Sequence[int]]
+    packed: dict[int, Index]
+    first: dict[int, int]
+    imaginary: dict[int, Index] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrangement:
+    """A draft, and how its terms are shared out, in real or in `complex_slots`. Where `conjugates`,
+    every sum is added to its conjugate, and masks are halved. `milliseconds` leaves folds out."""
+
+    draft: Draft
+    ciphers: tuple[CipherPlan, ...]
+    complex_slots: bool
+    conjugates: bool
+    babies: int
+    giants: int
+    milliseconds: float
+
+
+def arrange(draft: Draft, levels: Levels, slots: int, shown: bool, cost: CostModel) -> Arrangement:
+    """The cheapest arrangement. What is `shown` to the client alone may keep imaginary parts."""
+    found = [
+        made
+        for chosen in (draft, _joined_by_client(draft, levels, slots, cost))
+        for joins in (False, True)
+        if chosen is not None
+        and (made := _arranged(chosen, levels, slots, shown, joins, cost)) is not None
+    ]
+    return min(found, key=lambda a: a.milliseconds)
+
+
+def _joined_by_client(draft: Draft, levels: Levels, slots: int, cost: CostModel) -> Draft | None:
+    """The same draft with two of the client's values in each slot, or None."""
+
+    def price(ciphers: Ciphers, _: Join) -> float:
+        return sum(choose_split(terms, slots, *levels, cost)[1].milliseconds for terms in ciphers)
+
+    joins = [Join(a, b, 0) for g in draft.groups for a, b in two_by_two(g) if a != b]
+    terms = [list(t) for t in draft.terms]
+    for join in joins:
+        terms = [joined(t, join, slots) for t in terms]
+    for sources in draft.natural:
+        for pair in two_by_two(sources):
+            best = best_join(terms, pair, slots, price)
+            if best is not None:
+                joins.append(best[0])
+                terms = best[1]
+    return _packed(draft, joins, terms) if joins else None
+
+
+def _packed(draft: Draft, joins: Sequence[Join], terms: Ciphers) -> Draft:
+    """The draft after the client's joins, its sources numbered anew."""
+    join_of = {join.first: join for join in joins}
+    gone = {join.second for join in joins if join.second != join.first}
+    number = {s: n for n, s in enumerate(s for s in range(draft.sources) if s not in gone)}
+    packed = dict(draft.packed)
+    imaginary = dict(draft.imaginary)
+    for k, rows in draft.packed.items():
+        first = draft.first[k]
+        own = range(first, first + len(rows))
+        kept = [s for s in own if s not in gone]
+        seconds = np.full((len(kept), rows.shape[1]), NOTHING, dtype=np.int64)
+        for row, source in enumerate(kept):
+            if source in join_of:
+                join = join_of[source]
+                seconds[row] = np.roll(rows[join.second - first], -join.turn)
+        packed[k] = rows[[s - first for s in kept]]
+        if (seconds >= 0).any():
+            imaginary[k] = seconds
+    return replace(
+        draft,
+        terms=[[replace(t, source=number[t.source]) for t in c] for c in terms],
+        sources=len(number),
+        covered=[number[s] for s in draft.covered],
+        natural=(),
+        groups=(),
+        packed=packed,
+        imaginary=imaginary,
+    )
+
+
+def _arranged(
+    draft: Draft, levels: Levels, slots: int, shown: bool, joins: bool, cost: CostModel
+) -> Arrangement | None:
+    """With joins wherever one is of use, or without; None where none is anywhere."""
+    ciphers: list[CipherPlan] = []
+    babies = giants = 0
+    milliseconds = sum(len(rows) for rows in draft.packed.values()) * cost.encrypt(levels[0])
+    for terms in draft.terms:
+        made, left = _joins(draft, terms, levels, slots, cost) if joins else ((), terms)
+        split, found = choose_split(left, slots, *levels, cost)
+        ciphers.append(CipherPlan(tuple(left), split, tuple(made)))
+        babies += found.babies + sum(join.turn != 0 for join in made)
+        giants += found.giants
+        milliseconds += found.milliseconds + sum(_price(join, levels[0], cost) for join in made)
+    if joins and not any(c.joins for c in ciphers):
+        return None
+    complex_slots = joins or bool(draft.imaginary)
+    if complex_slots:
+        milliseconds += LEANING
+    conjugates = complex_slots and not shown
+    if conjugates:
+        ciphers = [replace(c, terms=tuple(_half(t) for t in c.terms)) for c in ciphers]
+        milliseconds += len(ciphers) * (cost.conjugate(levels[1]) + cost.add(levels[1]))
+    return Arrangement(
+        draft, tuple(ciphers), complex_slots, conjugates, babies, giants, milliseconds
+    )
+
+
+def _joins(
+    draft: Draft, terms: Sequence[Term], levels: Levels, slots: int, cost: CostModel
+) -> tuple[list[Join], Sequence[Term]]:
+    """Joins of the sources that the server has, and the terms of one ciphertext with them."""
+
+    def price(ciphers: Ciphers, join: Join) -> float:
+        (left,) = ciphers
+        split = choose_split(left, slots, *levels, cost)[1]
+        return split.milliseconds + _price(join, levels[0], cost)
+
+    joins: list[Join] = []
+    read = {t.source for t in terms}
+    for pair in two_by_two([s for s in draft.covered if s in read]):
+        best = best_join([terms], pair, slots, price)
+        if best is not None:
+            joins.append(best[0])
+            (terms,) = best[1]
+    return joins, terms
+
+
+def _price(join: Join, level: int, cost: CostModel) -> float:
+    """Milliseconds that a join takes on the server."""
+    turned = cost.rotate(level) if join.turn else 0.0
+    return turned + cost.times_i(level) + cost.add(level)
+
+
+def _half(term: Term) -> Term:
+    return replace(term, mask=term.mask / 2)
