@@ -22,7 +22,6 @@ from eer.runtime.program import infer_levels
 
 from .agreement import compare, post_process
 from .backend.lower import Lowered
-from .backend.simulate import simulate
 from .batch import BatchTrial
 from .cost import CostModel, Costs
 from .ir import interpret
@@ -60,7 +59,7 @@ def build_report(
 ) -> Json:
     """Everything that a user may want to know, measured where it can be.
 
-    `sample` has the windows that `lowered.noisy` was simulated on, `reference` what onnxruntime
+    `sample` has the windows that `lowered` was simulated on, `reference` what onnxruntime
     says of all calibration windows.
     """
     client, server = lowered.client, lowered.server
@@ -113,11 +112,11 @@ def _accuracy(
 
     The polynomials are judged on all calibration windows, what comes after on the sample.
     """
-    client, specs = lowered.client, lowered.client.outputs
+    specs = lowered.client.outputs
     windows = len(next(iter(sample.values())))
     picked = sample_rows(ranges.count, windows)
     approximate = post_process(interpret.outputs(polynomial, ranges.rows), specs, ranges.count)
-    slots = post_process(simulate(client, lowered.server.program, sample).outputs, specs, windows)
+    slots = post_process(lowered.exact.outputs, specs, windows)
     noisy = post_process(lowered.noisy.outputs, specs, windows)
     exact = {name: values[picked] for name, values in approximate.items()}
     original = {name: values[picked] for name, values in reference.items()}

@@ -59,11 +59,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lowered:
-    """Both halves, and how they came about: `values[n]` are the ciphertexts of node n."""
+    """Both halves, and how they came about: `values[n]` are the ciphertexts of node n.
+
+    `exact` and `noisy` are what the program makes of the sample without noise and with it.
+    """
 
     client: ClientModel
     server: ServerModel
     plan: Plan
+    exact: Simulation
     noisy: Simulation
     values: dict[int, tuple[int, ...]]
 
@@ -138,7 +142,7 @@ def _lower(graph: TensorGraph, sample: Sample, target: Target, spare_bits: int) 
             continue
         # DESILO chooses its own primes: there is no headroom to add, only other parameters.
         if not missing and target.accepts(noisy.outputs):
-            return replace(lowered, noisy=noisy)
+            return replace(lowered, exact=exact, noisy=noisy)
     if refused is not None and depth <= deepest(target.engine):
         raise refused
     raise _too_deep(graph, depth, target.engine)
@@ -219,7 +223,9 @@ def _assemble(graph: TensorGraph, plan: Plan, params: CkksParams, target: Target
         program.rotation_levels,
         program.conjugation_level,
     )
-    return Lowered(client, ServerModel.of(client, program), plan, Simulation({}, 0), emitted.values)
+    untried = Simulation({}, 0)
+    server = ServerModel.of(client, program)
+    return Lowered(client, server, plan, untried, untried, emitted.values)
 
 
 def _input_specs(graph: TensorGraph, emitted: Emitted, target: Target) -> tuple[InputSpec, ...]:

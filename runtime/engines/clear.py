@@ -67,6 +67,7 @@ class ClearEngine(CheckedEngine):
         self._noise = noise
         self._rng = np.random.default_rng(noise.seed if noise else 0)
         self._mean_gain = _mean_gain(params) if noise else np.zeros(0)
+        self._switch_variances: dict[int, Vector] = {}
 
     def noisy(self, values: Slots, variance: float | Vector, scale: float) -> Slots:
         """`values` with Gaussian noise of this variance (of all slots or each) over scale^2."""
@@ -75,7 +76,9 @@ class ClearEngine(CheckedEngine):
         noise: NDArray[Any] = self._rng.standard_normal(values.shape)
         if self._noise.imaginary:
             noise = noise + 1j * self._rng.standard_normal(values.shape)
-        shifted: Slots = values + noise * np.sqrt(variance) / scale
+        noise *= np.sqrt(variance)
+        noise /= scale
+        shifted: Slots = values + noise
         return shifted
 
     def slots_of(self, a: Ciphertext) -> Slots:
@@ -97,11 +100,14 @@ class ClearEngine(CheckedEngine):
     def switch_variance(self, level: int) -> float | Vector:
         if self._noise is None:
             return 0.0
-        n = self.params.ring_dimension
-        log_p = sum(self.params.log_p)
-        ratio = math.fsum(4.0 ** (bits - log_p) for bits in self.params.log_q[: level + 1])
-        digit = ratio * self._noise.sigma**2 * n / 2
-        return digit * (n / 12 + 0.25 * self._mean_gain) + self.rescale_variance()
+        if level not in self._switch_variances:
+            n = self.params.ring_dimension
+            log_p = sum(self.params.log_p)
+            ratio = math.fsum(4.0 ** (bits - log_p) for bits in self.params.log_q[: level + 1])
+            digit = ratio * self._noise.sigma**2 * n / 2
+            variance = digit * (n / 12 + 0.25 * self._mean_gain) + self.rescale_variance()
+            self._switch_variances[level] = variance
+        return self._switch_variances[level]
 
     def _generate_keys(
         self, steps: Mapping[int, int], conjugation: int | None
