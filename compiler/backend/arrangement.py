@@ -9,7 +9,7 @@ import numpy as np
 
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index
-from .bsgs import choose_split
+from .bsgs import Turned, choose_split
 from .complex_slots import Ciphers, Join, best_join, joined, two_by_two
 from .cover import Term
 from .decision import CipherPlan
@@ -71,7 +71,7 @@ def arrange(draft: Draft, levels: Levels, slots: int, shown: bool, cost: CostMod
 def _joined_by_client(draft: Draft, levels: Levels, slots: int, cost: CostModel) -> Draft | None:
     """The same draft with two of the client's values in each slot, or None."""
 
-    def price(ciphers: Ciphers, _: Join) -> float:
+    def price(ciphers: Sequence[Sequence[Turned]], _: Join) -> float:
         return sum(choose_split(terms, slots, *levels, cost)[1].milliseconds for terms in ciphers)
 
     joins = [Join(a, b, 0) for g in draft.groups for a, b in two_by_two(g) if a != b]
@@ -151,7 +151,7 @@ def _joins(
 ) -> tuple[list[Join], Sequence[Term]]:
     """Joins of the sources that the server has, and the terms of one ciphertext with them."""
 
-    def price(ciphers: Ciphers, join: Join) -> float:
+    def price(ciphers: Sequence[Sequence[Turned]], join: Join) -> float:
         (left,) = ciphers
         split = choose_split(left, slots, *levels, cost)[1]
         return split.milliseconds + _price(join, levels[0], cost)

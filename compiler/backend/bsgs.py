@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cost import CostModel
-from .cover import Term
+
+
+class Turned(Protocol):
+    """A rotation of a source, read by a product."""
+
+    @property
+    def source(self) -> int: ...
+    @property
+    def shift(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +47,7 @@ class SplitCost:
 
 
 def choose_split(
-    terms: Sequence[Term], slots: int, level: int, low: int, cost: CostModel
+    terms: Sequence[Turned], slots: int, level: int, low: int, cost: CostModel
 ) -> tuple[Split, SplitCost]:
     """The cheapest stride for terms read at `level`, with sums of products at level `low`.
 

@@ -45,9 +45,36 @@ def two_by_two(sources: Sequence[int]) -> list[tuple[int, int]]:
     return [(s, (*sources, s)[k + 1]) for k, s in enumerate(sources) if k % 2 == 0]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """What a join is multiplied with at one shift: the masks of its two sources' terms."""
+
+    source: int
+    shift: int
+    real: Slots | None
+    imaginary: Slots | None = None
+
+    def term(self) -> Term:
+        if self.imaginary is None:
+            assert self.real is not None
+            return Term(self.source, self.shift, self.real)
+        if self.real is None:
+            return Term(self.source, self.shift, -1j * self.imaginary)
+        return Term(self.source, self.shift, self.real - 1j * self.imaginary)
+
+
 def joined(terms: Sequence[Term], join: Join, slots: int) -> list[Term]:
     """`terms` with those of the join's sources read from the join."""
-    kept = [t for t in terms if t.source not in (join.first, join.second)]
+    return [found.term() for found in pair(terms, join, slots)]
+
+
+def pair(terms: Sequence[Term], join: Join, slots: int) -> list[Joined]:
+    """The same, masks left apart: which shifts remain is known without them."""
+    kept = [
+        Joined(t.source, t.shift, t.mask)
+        for t in terms
+        if t.source not in (join.first, join.second)
+    ]
     real = {t.shift: t.mask for t in terms if t.source == join.first}
     imaginary: dict[int, Slots] = {}
     if join.first != join.second:
@@ -59,34 +86,34 @@ def joined(terms: Sequence[Term], join: Join, slots: int) -> list[Term]:
             if shift in real and partner in real and partner not in imaginary:
                 imaginary[shift] = real.pop(partner)
     for shift in sorted(real.keys() | imaginary.keys()):
-        if shift not in imaginary:
-            mask = real[shift]
-        elif shift not in real:
-            mask = -1j * imaginary[shift]
-        else:
-            mask = real[shift] - 1j * imaginary[shift]
-        kept.append(Term(join.first, shift, mask))
+        kept.append(Joined(join.first, shift, real.get(shift), imaginary.get(shift)))
     return kept
 
 
 def best_join(
-    ciphers: Ciphers, pair: tuple[int, int], slots: int, price: Callable[[Ciphers, Join], float]
+    ciphers: Ciphers,
+    sources: tuple[int, int],
+    slots: int,
+    price: Callable[[Sequence[Sequence[Joined]], Join], float],
 ) -> tuple[Join, list[list[Term]]] | None:
     """The join of two sources (or of one) at the least price, with the terms that it leaves.
 
     None where there are too few terms for a join to be of use.
     """
-    shifts = [sorted({t.shift for c in ciphers for t in c if t.source == s}) for s in pair]
-    if not all(shifts) or (pair[0] == pair[1] and len(shifts[0]) < FEWEST):
+    shifts = [sorted({t.shift for c in ciphers for t in c if t.source == s}) for s in sources]
+    if not all(shifts) or (sources[0] == sources[1] and len(shifts[0]) < FEWEST):
         return None
-    best: tuple[float, Join, list[list[Term]]] | None = None
-    for turn in _turns(shifts[0], shifts[1], slots, alone=pair[0] == pair[1]):
-        join = Join(*pair, turn)
-        left = [joined(terms, join, slots) for terms in ciphers]
+    best: tuple[float, Join, list[list[Joined]]] | None = None
+    for turn in _turns(shifts[0], shifts[1], slots, alone=sources[0] == sources[1]):
+        join = Join(*sources, turn)
+        left = [pair(terms, join, slots) for terms in ciphers]
         total = price(left, join)
         if best is None or total < best[0]:
             best = (total, join, left)
-    return None if best is None else best[1:]
+    if best is None:
+        return None
+    _, join, left = best
+    return join, [[found.term() for found in terms] for terms in left]
 
 
 def _turns(first: list[int], second: list[int], slots: int, *, alone: bool) -> list[int]:
