@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -26,6 +26,40 @@ def plan_affine(
     task: AffineTask, pattern: Pattern, cost: CostModel, limit: float
 ) -> AffinePlan | None:
     """The map carried out in `pattern`, or None where that is impossible or dearer than `limit`."""
+    made = _arranged(task, pattern, cost, limit)
+    if made is None:
+        return None
+    chosen = made.arrangement
+    return AffinePlan(
+        made.layout,
+        chosen.draft.packed,
+        task.prefolds,
+        chosen.ciphers(),
+        pattern.strides,
+        _method(task, pattern, chosen),
+        pattern.family,
+        chosen.babies,
+        chosen.giants,
+        made.milliseconds,
+        parts=made.parts,
+        imaginary=chosen.draft.imaginary,
+        conjugates=chosen.conjugates,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Arranged:
+    """All of a plan but its masks; fields as in AffinePlan."""
+
+    layout: Layout
+    arrangement: Arrangement
+    parts: Index | None
+    milliseconds: float
+
+
+def _arranged(
+    task: AffineTask, pattern: Pattern, cost: CostModel, limit: float
+) -> _Arranged | None:
     held = None if lower_bound(task, pattern, cost) > limit else read_operands(task, pattern)
     if held is None:
         return None
@@ -72,21 +106,7 @@ def plan_affine(
     )
     if milliseconds > limit:
         return None
-    return AffinePlan(
-        layout_out,
-        made.draft.packed,
-        task.prefolds,
-        made.ciphers,
-        pattern.strides,
-        _method(task, pattern, made),
-        pattern.family,
-        made.babies,
-        made.giants,
-        milliseconds,
-        parts=np.array(parts) if parts else None,
-        imaginary=made.draft.imaginary,
-        conjugates=made.conjugates,
-    )
+    return _Arranged(layout_out, made, np.array(parts) if parts else None, milliseconds)
 
 
 def _method(task: AffineTask, pattern: Pattern, made: Arrangement) -> str:
@@ -225,7 +245,7 @@ def best_plans(
                 limit = min(limit, estimated[count - 1][0])
             if bound > limit:
                 break
-            sample = plan_affine(task, pattern.sampled(SAMPLED_WINDOWS), cost, limit)
+            sample = _arranged(task, pattern.sampled(SAMPLED_WINDOWS), cost, limit)
             if sample is not None:
                 estimated.append((sample.milliseconds, number, task, pattern))
                 estimated.sort(key=lambda x: x[:2])

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index
-from .bsgs import Turned, choose_split
-from .complex_slots import Ciphers, Join, best_join, joined, two_by_two
+from .bsgs import Split, choose_split
+from .complex_slots import Ciphers, Join, Product, best_join, joined, two_by_two
 from .cover import Term
 from .decision import CipherPlan
 
@@ -48,12 +48,22 @@ class Arrangement:
     every sum is added to its conjugate, and masks are halved. `milliseconds` leaves folds out."""
 
     draft: Draft
-    ciphers: tuple[CipherPlan, ...]
+    shares: tuple[tuple[Sequence[Product], Split, tuple[Join, ...]], ...]
     complex_slots: bool
     conjugates: bool
     babies: int
     giants: int
     milliseconds: float
+
+    def ciphers(self) -> tuple[CipherPlan, ...]:
+        """A plan for each output ciphertext."""
+
+        def term(t: Product) -> Term:
+            return Term(t.source, t.shift, t.mask / 2 if self.conjugates else t.mask)
+
+        return tuple(
+            CipherPlan(tuple(map(term, terms)), split, joins) for terms, split, joins in self.shares
+        )
 
 
 def arrange(draft: Draft, levels: Levels, slots: int, shown: bool, cost: CostModel) -> Arrangement:
@@ -71,7 +81,7 @@ def arrange(draft: Draft, levels: Levels, slots: int, shown: bool, cost: CostMod
 def _joined_by_client(draft: Draft, levels: Levels, slots: int, cost: CostModel) -> Draft | None:
     """The same draft with two of the client's values in each slot, or None."""
 
-    def price(ciphers: Sequence[Sequence[Turned]], _: Join) -> float:
+    def price(ciphers: Ciphers, _: Join) -> float:
         return sum(choose_split(terms, slots, *levels, cost)[1].milliseconds for terms in ciphers)
 
     joins = [Join(a, b, 0) for g in draft.groups for a, b in two_by_two(g) if a != b]
@@ -122,36 +132,35 @@ def _arranged(
     draft: Draft, levels: Levels, slots: int, shown: bool, joins: bool, cost: CostModel
 ) -> Arrangement | None:
     """With joins wherever one is of use, or without; None where none is anywhere."""
-    ciphers: list[CipherPlan] = []
+    shares: list[tuple[Sequence[Product], Split, tuple[Join, ...]]] = []
     babies = giants = 0
     milliseconds = sum(len(rows) for rows in draft.packed.values()) * cost.encrypt(levels[0])
     for terms in draft.terms:
         made, left = _joins(draft, terms, levels, slots, cost) if joins else ((), terms)
         split, found = choose_split(left, slots, *levels, cost)
-        ciphers.append(CipherPlan(tuple(left), split, tuple(made)))
+        shares.append((left, split, tuple(made)))
         babies += found.babies + sum(join.turn != 0 for join in made)
         giants += found.giants
         milliseconds += found.milliseconds + sum(_price(join, levels[0], cost) for join in made)
-    if joins and not any(c.joins for c in ciphers):
+    if joins and not any(made for _, _, made in shares):
         return None
     complex_slots = joins or bool(draft.imaginary)
     if complex_slots:
         milliseconds += LEANING
     conjugates = complex_slots and not shown
     if conjugates:
-        ciphers = [replace(c, terms=tuple(_half(t) for t in c.terms)) for c in ciphers]
-        milliseconds += len(ciphers) * (cost.conjugate(levels[1]) + cost.add(levels[1]))
+        milliseconds += len(shares) * (cost.conjugate(levels[1]) + cost.add(levels[1]))
     return Arrangement(
-        draft, tuple(ciphers), complex_slots, conjugates, babies, giants, milliseconds
+        draft, tuple(shares), complex_slots, conjugates, babies, giants, milliseconds
     )
 
 
 def _joins(
-    draft: Draft, terms: Sequence[Term], levels: Levels, slots: int, cost: CostModel
-) -> tuple[list[Join], Sequence[Term]]:
+    draft: Draft, terms: Sequence[Product], levels: Levels, slots: int, cost: CostModel
+) -> tuple[list[Join], Sequence[Product]]:
     """Joins of the sources that the server has, and the terms of one ciphertext with them."""
 
-    def price(ciphers: Sequence[Sequence[Turned]], join: Join) -> float:
+    def price(ciphers: Ciphers, join: Join) -> float:
         (left,) = ciphers
         split = choose_split(left, slots, *levels, cost)[1]
         return split.milliseconds + _price(join, levels[0], cost)
@@ -170,7 +179,3 @@ def _price(join: Join, level: int, cost: CostModel) -> float:
     """Milliseconds that a join takes on the server."""
     turned = cost.rotate(level) if join.turn else 0.0
     return turned + cost.times_i(level) + cost.add(level)
-
-
-def _half(term: Term) -> Term:
-    return replace(term, mask=term.mask / 2)

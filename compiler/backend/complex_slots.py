@@ -26,9 +26,6 @@ SAMPLED_SHIFTS = 48
 FEWEST = 3
 """Terms of a ciphertext below which joining it with itself saves nothing."""
 
-Ciphers = Sequence[Sequence[Term]]
-"""The terms of every output ciphertext."""
-
 
 @dataclass(frozen=True, slots=True)
 class Join:
@@ -47,34 +44,33 @@ def two_by_two(sources: Sequence[int]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Joined:
-    """What a join is multiplied with at one shift: the masks of its two sources' terms."""
+    """A term of a join: the masks of its two sources' terms, made one only when it is read."""
 
     source: int
     shift: int
     real: Slots | None
-    imaginary: Slots | None = None
+    imaginary: Slots | None
 
-    def term(self) -> Term:
+    @property
+    def mask(self) -> Slots:
         if self.imaginary is None:
             assert self.real is not None
-            return Term(self.source, self.shift, self.real)
+            return self.real
         if self.real is None:
-            return Term(self.source, self.shift, -1j * self.imaginary)
-        return Term(self.source, self.shift, self.real - 1j * self.imaginary)
+            alone: Slots = -1j * self.imaginary
+            return alone
+        return self.real - 1j * self.imaginary
 
 
-def joined(terms: Sequence[Term], join: Join, slots: int) -> list[Term]:
+Product = Term | Joined
+
+Ciphers = Sequence[Sequence[Product]]
+"""The terms of every output ciphertext."""
+
+
+def joined(terms: Sequence[Product], join: Join, slots: int) -> list[Product]:
     """`terms` with those of the join's sources read from the join."""
-    return [found.term() for found in pair(terms, join, slots)]
-
-
-def pair(terms: Sequence[Term], join: Join, slots: int) -> list[Joined]:
-    """The same, masks left apart: which shifts remain is known without them."""
-    kept = [
-        Joined(t.source, t.shift, t.mask)
-        for t in terms
-        if t.source not in (join.first, join.second)
-    ]
+    kept = [t for t in terms if t.source not in (join.first, join.second)]
     real = {t.shift: t.mask for t in terms if t.source == join.first}
     imaginary: dict[int, Slots] = {}
     if join.first != join.second:
@@ -91,29 +87,23 @@ def pair(terms: Sequence[Term], join: Join, slots: int) -> list[Joined]:
 
 
 def best_join(
-    ciphers: Ciphers,
-    sources: tuple[int, int],
-    slots: int,
-    price: Callable[[Sequence[Sequence[Joined]], Join], float],
-) -> tuple[Join, list[list[Term]]] | None:
+    ciphers: Ciphers, pair: tuple[int, int], slots: int, price: Callable[[Ciphers, Join], float]
+) -> tuple[Join, list[list[Product]]] | None:
     """The join of two sources (or of one) at the least price, with the terms that it leaves.
 
     None where there are too few terms for a join to be of use.
     """
-    shifts = [sorted({t.shift for c in ciphers for t in c if t.source == s}) for s in sources]
-    if not all(shifts) or (sources[0] == sources[1] and len(shifts[0]) < FEWEST):
+    shifts = [sorted({t.shift for c in ciphers for t in c if t.source == s}) for s in pair]
+    if not all(shifts) or (pair[0] == pair[1] and len(shifts[0]) < FEWEST):
         return None
-    best: tuple[float, Join, list[list[Joined]]] | None = None
-    for turn in _turns(shifts[0], shifts[1], slots, alone=sources[0] == sources[1]):
-        join = Join(*sources, turn)
-        left = [pair(terms, join, slots) for terms in ciphers]
+    best: tuple[float, Join, list[list[Product]]] | None = None
+    for turn in _turns(shifts[0], shifts[1], slots, alone=pair[0] == pair[1]):
+        join = Join(*pair, turn)
+        left = [joined(terms, join, slots) for terms in ciphers]
         total = price(left, join)
         if best is None or total < best[0]:
             best = (total, join, left)
-    if best is None:
-        return None
-    _, join, left = best
-    return join, [[found.term() for found in terms] for terms in left]
+    return None if best is None else best[1:]
 
 
 def _turns(first: list[int], second: list[int], slots: int, *, alone: bool) -> list[int]:
