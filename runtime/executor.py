@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,9 @@ from .program import (
     operands,
 )
 from .scales import assign_scales
+
+Call = Callable[[Mapping[int, Cipher]], list[Cipher]]
+"""A step with all but the values filled in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,8 @@ class Executor:
         self.program = program
         self.batch = engine.slots // program.slots
         self._evaluator = evaluator
-        self._steps = schedule(program)
-        self._plains = self._encode(engine, input_scale)
+        plains = self._encode(engine, input_scale)
+        self._calls = [(step, self._bound(step, plains)) for step in schedule(program)]
 
     def _encode(self, engine: Engine, input_scale: float) -> dict[int, tuple[Plain, ...]]:
         program = self.program
@@ -130,8 +133,8 @@ class Executor:
             )
         values: dict[int, Cipher] = dict(enumerate(inputs))
         done = 0
-        for step in self._steps:
-            values.update(zip(step.numbers, self._call(step, values), strict=True))
+        for step, call in self._calls:
+            values.update(zip(step.numbers, call(values), strict=True))
             for number in step.last_reads:
                 values.pop(number, None)
             done += len(step.instructions)
@@ -139,35 +142,42 @@ class Executor:
                 on_step(done)
         return [values[o] for o in self.program.outputs]
 
-    def _call(self, step: Step, values: dict[int, Cipher]) -> list[Cipher]:
+    def _bound(self, step: Step, plains: Mapping[int, tuple[Plain, ...]]) -> Call:
+        """What is known beforehand is looked up here: between calls of a library, whose data have
+        driven all else from the caches, a line of Python takes several times as long as usual."""
         ev = self._evaluator
         number, ins = step.numbers[0], step.instructions[0]
+        folds = isinstance(step.instructions[-1], Add)
         match ins:
-            case Rotate(src, turn) if isinstance(step.instructions[-1], Add):
-                return [ev.rotate_add(values[src], turn * self.batch)]
+            case Rotate(src, turn) if folds:
+                stride = turn * self.batch
+                return lambda values: [ev.rotate_add(values[src], stride)]
             case Rotate(src, _):
                 steps = [r.step * self.batch for r in step.instructions if isinstance(r, Rotate)]
                 if len(steps) > 1:
-                    return ev.rotate_many(values[src], steps)
-                return [ev.rotate(values[src], steps[0])]
-            case Conjugate(src) if isinstance(step.instructions[-1], Add):
-                return [ev.conjugate_add(values[src])]
+                    return lambda values: ev.rotate_many(values[src], steps)
+                return lambda values: [ev.rotate(values[src], steps[0])]
+            case Conjugate(src) if folds:
+                return lambda values: [ev.conjugate_add(values[src])]
             case Conjugate(src):
-                return [ev.conjugate(values[src])]
+                return lambda values: [ev.conjugate(values[src])]
             case TimesI(src):
-                return [ev.times_i(values[src])]
+                return lambda values: [ev.times_i(values[src])]
             case Add(a, b):
-                return [ev.add(values[a], values[b])]
+                return lambda values: [ev.add(values[a], values[b])]
             case Sub(a, b):
-                return [ev.sub(values[a], values[b])]
+                return lambda values: [ev.sub(values[a], values[b])]
             case Negate(src):
-                return [ev.negate(values[src])]
+                return lambda values: [ev.negate(values[src])]
             case AddPlain(src, _):
-                return [ev.add_plain(values[src], self._plains[number][0])]
+                (summand,) = plains[number]
+                return lambda values: [ev.add_plain(values[src], summand)]
             case DotPlain(srcs=srcs, rescale=rescale):
-                terms = [values[s] for s in srcs]
-                return [ev.dot_plain(terms, self._plains[number], rescale)]
+                factors = plains[number]
+                return lambda values: [ev.dot_plain([values[s] for s in srcs], factors, rescale)]
             case DotCipher(pairs, rescale):
-                return [ev.dot_cipher([(values[a], values[b]) for a, b in pairs], rescale)]
+                return lambda values: [
+                    ev.dot_cipher([(values[a], values[b]) for a, b in pairs], rescale)
+                ]
             case LevelDown(src, level):
-                return [ev.level_down(values[src], level)]
+                return lambda values: [ev.level_down(values[src], level)]

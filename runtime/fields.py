@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from .errors import ArtifactError
 Json = dict[str, Any]
 
 _INTEGER_LIMIT = 1 << 53
+_HEXADECIMAL = re.compile("[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Fields:
     def digest(self, name: str) -> str:
         """A SHA-256 or shorter identifier: lower-case hexadecimal digits."""
         value = self.text(name, limit=64)
-        if not value or any(c not in "0123456789abcdef" for c in value):
+        if not _HEXADECIMAL.fullmatch(value):
             raise self.bad(name, "a hexadecimal identifier")
         return value
 

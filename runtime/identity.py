@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,6 +48,7 @@ def params_from_json(fields: Fields) -> CkksParams:
         ) from problem
 
 
+@lru_cache(maxsize=64)
 def params_hash(params: CkksParams) -> str:
     """SHA-256 of the parameters, in hexadecimal."""
     return hashlib.sha256(_canonical(params_to_json(params))).hexdigest()

@@ -184,7 +184,7 @@ class SealEngine(CheckedEngine):
         plain = sealapi.Plaintext()
         with SealCall("decrypt"):
             secret.decryptor.decrypt(a.handle, plain)
-            return np.asarray(self.encoder.decode_double(plain), dtype=np.float64)
+            return np.fromiter(self.encoder.decode_double(plain), np.float64, self.slots)
 
     def _evaluator(self, keys: EvaluationKeys, raw: SealKeys) -> Evaluator:
         return SealEvaluator(self, keys, raw)

@@ -71,14 +71,15 @@ class SealEvaluator(CheckedEvaluator):
         return self._switched(a, self._galois[step], "rotate")
 
     def _rotate_add(self, a: Ciphertext, step: int) -> Any | None:
-        return self._added(self._rotate(a, step), a)
+        return self._folded(a, self._galois[step])
 
     def _conjugate(self, a: Ciphertext) -> Any | None:
         assert self._conjugation_key is not None  # CheckedEvaluator has seen that there is one
         return self._switched(a, self._conjugation_key, "conjugate")
 
     def _conjugate_add(self, a: Ciphertext) -> Any | None:
-        return self._added(self._conjugate(a), a)
+        assert self._conjugation_key is not None
+        return self._folded(a, self._conjugation_key)
 
     def _switched(self, a: Ciphertext, key: GaloisKey, what: str) -> Any | None:
         if a.handle is None:
@@ -88,12 +89,14 @@ class SealEvaluator(CheckedEvaluator):
             self._ev.apply_galois(a.handle, *key, out)
         return out
 
-    def _added(self, fresh: Any | None, a: Ciphertext) -> Any | None:
-        """fresh + a, in the place of `fresh`, which nobody else holds."""
-        if fresh is None:
+    def _folded(self, a: Ciphertext, key: GaloisKey) -> Any | None:
+        """`a` added to what the key makes of it."""
+        if a.handle is None:
             return None
-        with SealCall("add"):
-            return fresh if self._sums(self._ev.add_inplace, fresh, a.handle) else None
+        out = sealapi.Ciphertext()
+        with SealCall("fold"):
+            self._ev.apply_galois(a.handle, *key, out)
+            return out if self._sums(self._ev.add_inplace, out, a.handle) else None
 
     def _times_i(self, a: Ciphertext) -> Any | None:
         if a.handle is None:
