@@ -175,8 +175,12 @@ def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:
             terms += shifts
             ciphers += 1 if layout is None else layout.ciphers
             total += cost.encrypt(task.level) if layout is None else 0.0
-    real += _fewest_rotations(terms, ciphers) * cost.rotate(low)
-    halved += _fewest_rotations(terms / 2, ciphers) * cost.rotate(low)
+    # Another packed ciphertext may do for a rotation.
+    turn = (
+        cost.rotate(low) if task.taps is None else min(cost.rotate(low), cost.encrypt(task.level))
+    )
+    real += _fewest_rotations(terms, ciphers) * turn
+    halved += _fewest_rotations(terms / 2, ciphers) * turn
     total += min(real, halved + (0.0 if task.shown else cost.conjugate(low)))
     rescale = cost.rescale(task.level) if task.low < task.level else 0.0
     return total + rescale + task.prefold_cost(cost)

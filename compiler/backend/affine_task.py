@@ -9,10 +9,10 @@ from scipy.sparse import csr_array
 
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index, Layout
-from .convolutions import pack_taps
 from .cover import Source, Term, pack_for, read
 from .pattern import Pattern
 from .prefold import find_prefold
+from .taps import Taps, pack_taps
 
 MAX_PACKED = 64
 """Input ciphertexts that one map may ask the client for."""
@@ -25,7 +25,7 @@ class AffineTask:
     `layouts[k]` is None where operand k is an input, which the client packs as we like.
     `prefolds` are folds that have been applied to operands already: matrices and layouts are those
     of the sums. `shown` says that only the client reads the result, `taps` that the input is to be
-    packed by `pack_taps`, for outputs of this shape. `natural` has the packing of inputs that do
+    packed for them (`pack_taps`). `natural` has the packing of inputs that do
     have a layout, their own order.
     """
 
@@ -35,7 +35,7 @@ class AffineTask:
     low: int
     slots: int
     shown: bool = False
-    taps: tuple[int, ...] | None = None
+    taps: Taps | None = None
     prefolds: dict[int, tuple[int, ...]] = field(default_factory=dict)
     natural: dict[int, Index] = field(default_factory=dict)
 
@@ -71,9 +71,10 @@ class AffineTask:
         return replace(self, layouts=tuple(layouts), natural=natural)
 
     def by_taps(self, shape: tuple[int, ...]) -> AffineTask | None:
-        """The same map with its input packed for rotations by taps, if it may be a convolution of
-        one input to outputs (channels, axes)."""
-        return replace(self, taps=shape) if self.layouts == (None,) else None
+        """The same map with its input packed for rotations by taps, if it is a convolution of one
+        input to outputs of `shape` (channels, axes)."""
+        taps = Taps.of(shape, self.matrices[0]) if self.layouts == (None,) else None
+        return None if taps is None else replace(self, taps=taps)
 
     def prefold_cost(self, cost: CostModel) -> float:
         rotations = sum(len(strides) for strides in self.prefolds.values())

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ..ir.layout import NOTHING, Index, Layout, period_of
-from .cover import Packed, Term
 from .pattern import Pattern, explicit, scattered
 
 MAX_STEPS = 3
@@ -27,7 +25,7 @@ def pitched(shape: tuple[int, ...], layout: Layout, matrix: csr_array) -> Iterat
     if not 2 <= len(axes) <= 3 or int(np.prod(axes)) != matrix.shape[0]:
         return
     channels, space = axes[0], tuple(axes[1:])
-    anchor = _anchors(space, layout, matrix)
+    anchor = anchors(space, layout, matrix)
     if anchor is None:
         return
     slots = layout.slots
@@ -53,7 +51,7 @@ def _channel_steps(layout: Layout, matrix: csr_array, slots: int) -> list[int]:
     return list(dict.fromkeys([1, *often, *range(2, 64)]))
 
 
-def _anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index | None:
+def anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index | None:
     """Slot of each position: an affine function of its coordinates, from interior positions."""
     slots = layout.slots
     _, place = layout.first(matrix.shape[1])
@@ -79,114 +77,6 @@ def _anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index
     return (origin + np.array(pitches) @ grid) % slots
 
 
-def pack_taps(shape: tuple[int, ...], pattern: Pattern, matrix: csr_array) -> Packed | None:
-    """Let the client arrange a convolution's input so that rotations serve all its taps.
-
-    The slot of an output holds what one of its taps reads. What the others read stands at other
-    positions, as many slots away for every output, if the taps lie a multiple of the stride apart:
-    each remainder of it, and each input channel, takes a ciphertext. None for other maps, and for
-    patterns with folds or several ciphertexts. `shape` is that of the output (channels, axes).
-    """
-    space = tuple(d for d in shape[1:] if d > 1)
-    positions = int(np.prod(space))
-    if pattern.strides or len(pattern.owner) > 1 or not space:
-        return None
-    anchor = _elements(space, matrix) if shape[0] * positions == matrix.shape[0] else None
-    place = _next_to_each_other(pattern.owner[0], space)
-    if anchor is None or place is None:
-        return None
-    pitches = [int(np.diff(anchor.reshape(space), axis=k).flat[0]) for k in range(len(space))]
-    if 0 in pitches:
-        return None
-    inner = int(np.argmax(np.diff(matrix.indptr)[:positions]))
-    row = matrix.indices[matrix.indptr[inner] : matrix.indptr[inner + 1]]
-    index: list[Index] = []
-    terms: list[Term] = []
-    lowest = np.where(pattern.owner[0] >= 0, anchor[pattern.owner[0] % positions], NOTHING)
-    for shifts in _classes(np.sort(row) - int(anchor[inner]), pitches, place):
-        found = _pack_class(pattern.owner[0], lowest, matrix, shifts)
-        if found is None:
-            return None
-        terms += [replace(t, source=len(index)) for t in found.terms]
-        index += list(found.index)
-    served = sum(int(np.count_nonzero(t.mask)) for t in terms)
-    reads = np.diff(matrix.indptr)[pattern.owner[0][pattern.owner[0] >= 0]].sum()
-    return Packed(np.array(index), tuple(terms)) if served == reads else None
-
-
-def _pack_class(
-    owner: Index, lowest: Index, matrix: csr_array, shifts: dict[int, int]
-) -> Packed | None:
-    """One ciphertext for taps that stand `shifts` slots from each other, of outputs that read from
-    the elements `lowest` [slots] on: it holds what a tap in their middle reads, or another if some
-    of what is read would stand nowhere."""
-    held = np.flatnonzero(owner >= 0)
-    masks = {}
-    for tap in shifts:
-        masks[tap] = np.zeros(len(owner))
-        masks[tap][held] = _weights(matrix, owner[held], lowest[held] + tap)
-    taps = sorted(shifts)
-    middle = len(taps) // 2
-    for own in sorted(taps, key=lambda t: abs(taps.index(t) - middle)):
-        at = np.where(owner >= 0, lowest + own, NOTHING)
-        index = np.where(at < matrix.shape[1], np.maximum(at, NOTHING), NOTHING)
-        terms = [Term(0, (shifts[t] - shifts[own]) % len(owner), masks[t]) for t in taps]
-        if all(
-            np.array_equal(np.roll(index, -term.shift)[used], (lowest + tap)[used])
-            for tap, term in zip(taps, terms, strict=True)
-            for used in [term.mask != 0]
-        ):
-            return Packed(index[None, :], tuple(terms))
-    return None
-
-
-def _elements(space: tuple[int, ...], matrix: csr_array) -> Index | None:
-    """Element from which on each position reads; below zero where that is padding."""
-    ring = 4 * matrix.shape[1]
-    places = np.full((1, ring), NOTHING, dtype=np.int64)
-    places[0, : matrix.shape[1]] = np.arange(matrix.shape[1])
-    anchor = _anchors(space, Layout(places), matrix)
-    return None if anchor is None else np.where(anchor >= ring // 2, anchor - ring, anchor)
-
-
-def _next_to_each_other(owner: Index, space: tuple[int, ...]) -> list[int] | None:
-    """Slots from one position to the next along each axis, in the first output channel."""
-    positions = int(np.prod(space))
-    outputs, first = np.unique(owner, return_index=True)
-    places = dict(zip(outputs.tolist(), first.tolist(), strict=True))
-    if not all(p in places for p in range(positions)):
-        return None
-    grid = np.array([places[p] for p in range(positions)]).reshape(space)
-    return [int(np.diff(grid, axis=k).flat[0]) for k in range(len(space))]
-
-
-def _classes(taps: Index, pitches: list[int], steps: list[int]) -> Iterator[dict[int, int]]:
-    """Taps that lead to each other by steps of `pitches` elements, and how many slots each stands
-    from the first of them if such a step is one of `steps` slots."""
-    left = {int(t) for t in taps}
-    while left:
-        reached = {min(left): 0}
-        fresh = list(reached)
-        while fresh:
-            tap = fresh.pop()
-            for pitch, step in zip(pitches, steps, strict=True):
-                for sign in (1, -1):
-                    other = tap + sign * pitch
-                    if other in left and other not in reached:
-                        reached[other] = reached[tap] + sign * step
-                        fresh.append(other)
-        yield reached
-        left -= reached.keys()
-
-
-def _weights(matrix: csr_array, rows: Index, columns: Index) -> NDArray[np.float64]:
-    """matrix[rows, columns], zero outside of it."""
-    inside = (columns >= 0) & (columns < matrix.shape[1])
-    found = np.zeros(len(rows))
-    found[inside] = matrix[rows[inside], columns[inside]]
-    return found
-
-
 def channel_folds(
     shape: tuple[int, ...], operand_shape: tuple[int, ...], layout: Layout, matrix: csr_array
 ) -> Iterator[Pattern]:
@@ -201,7 +91,7 @@ def channel_folds(
         return
     if matrix.shape != (int(np.prod(axes)), int(np.prod(read))):
         return
-    anchor = _anchors(tuple(axes[1:]), layout, matrix)
+    anchor = anchors(tuple(axes[1:]), layout, matrix)
     pitch = _channel_pitch(read, layout)
     if anchor is None or pitch is None:
         return

@@ -51,7 +51,7 @@ def pack_for(pattern: Pattern, cipher: int, matrix: csr_array) -> Packed:
     owner = pattern.owner[cipher]
     slots = len(owner)
     size = pattern.size
-    rank = _ranks(pattern, cipher)
+    rank = ranks(pattern, cipher)
     counts = np.diff(matrix.indptr)
     reads = np.where(owner >= 0, counts[np.maximum(owner, 0)], 0)
     ciphers = -(-int(reads.max()) // size)
@@ -68,7 +68,7 @@ def pack_for(pattern: Pattern, cipher: int, matrix: csr_array) -> Packed:
     return Packed(index, tuple(terms))
 
 
-def _ranks(pattern: Pattern, cipher: int) -> Index:
+def ranks(pattern: Pattern, cipher: int) -> Index:
     """Position of each slot in its window (sliding: the same for every window it is in)."""
     slots = pattern.owner.shape[1]
     size = 1 << len(pattern.strides)

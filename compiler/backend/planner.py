@@ -161,11 +161,9 @@ def _extend(
             def plans(chosen: AffineTask) -> list[AffinePlan]:
                 choices = [
                     (t, pattern)
-                    for base in (chosen, chosen.prefolded())
-                    if base is not None
-                    for pattern in _patterns(graph, number, node, state, groups, base)
-                    for t in (base, base.by_taps(node.shape))
+                    for t in (chosen, chosen.prefolded(), chosen.by_taps(node.shape))
                     if t is not None
+                    for pattern in _patterns(graph, number, node, state, groups, t)
                 ]
                 return best_plans(choices, cost, search.keep, search.effort)
 

@@ -1,0 +1,195 @@
+"""Taps: convolutions of an input that the client packs so that rotations serve many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from ..ir.layout import NOTHING, Index, Layout
+from .convolutions import anchors
+from .cover import Packed, Term, ranks
+from .pattern import Pattern
+
+Lane = tuple[tuple[int, int], ...]
+"""Taps that one slot of a window serves by rotations: (slots further on, tap), in order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taps:
+    """How a convolution reads its input: the output at position p of a channel reads the elements
+    `lowest[p]` + t for every t of `taps`, where there are such (elsewhere it reads padding).
+
+    `pitches` are the elements from one position to the next along each axis of `space`.
+    """
+
+    space: tuple[int, ...]
+    lowest: Index
+    taps: Index
+    pitches: tuple[int, ...]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], matrix: csr_array) -> Taps | None:
+        """Of a map to outputs of `shape` (channels, axes), or None where it is no convolution."""
+        space = tuple(d for d in shape[1:] if d > 1)
+        positions = prod(space)
+        if not space or shape[0] * positions != matrix.shape[0]:
+            return None
+        # A ring with room for positions before the first element: those of padding.
+        ring = 4 * matrix.shape[1]
+        places = np.full((1, ring), NOTHING, dtype=np.int64)
+        places[0, : matrix.shape[1]] = np.arange(matrix.shape[1])
+        found = anchors(space, Layout(places), matrix)
+        if found is None:
+            return None
+        lowest = np.where(found >= ring // 2, found - ring, found)
+        counts = np.diff(matrix.indptr)
+        inner = int(np.argmax(counts[:positions]))
+        row = matrix.indices[matrix.indptr[inner] : matrix.indptr[inner + 1]]
+        taps = np.sort(row) - int(lowest[inner])
+        read = matrix.indices - np.repeat(lowest[np.arange(len(counts)) % positions], counts)
+        grid = lowest.reshape(space)
+        pitches = tuple(int(np.diff(grid, axis=k).flat[0]) for k in range(len(space)))
+        return (
+            cls(space, lowest, taps, pitches)
+            if np.isin(read, taps).all() and all(pitches)
+            else None
+        )
+
+    def lanes(self, steps: tuple[int, ...], size: int) -> list[Lane]:
+        """Taps by lane, for windows of `size` slots, if positions lie `steps` slots apart.
+
+        Taps that lead to each other by pitches share a lane: those of an input channel with the
+        same remainder of the stride. Where a window has room, lanes are cut into pieces.
+        """
+        classes = list(_classes(self.taps, self.pitches, steps))
+        pieces = max(1, size // len(classes))
+        lanes: list[Lane] = []
+        for shifts in classes:
+            ordered = sorted((shift, tap) for tap, shift in shifts.items())
+            length = -(-len(ordered) // pieces)
+            lanes += [tuple(ordered[k : k + length]) for k in range(0, len(ordered), length)]
+        return lanes
+
+
+def pack_taps(taps: Taps, pattern: Pattern, matrix: csr_array) -> Packed | None:
+    """Let the client arrange a convolution's input so that rotations serve its taps.
+
+    A slot holds what one tap of its output reads. What others read stands at other positions, as
+    many slots away for every output, if the taps lie a multiple of the stride apart. The slots of a
+    window serve one lane of taps each; where there are more lanes, there are more ciphertexts. None
+    where positions do not lie in `pattern` like that, or something that is read stands nowhere.
+    """
+    if len(pattern.owner) > 1 or pattern.kind == "summed":
+        return None
+    owner, rank, size = pattern.owner[0], ranks(pattern, 0), pattern.size
+    steps = _steps(owner, rank, taps.space)
+    if steps is None:
+        return None
+    lanes = taps.lanes(steps, size)
+    index: list[Index] = []
+    terms: list[Term] = []
+    for first in range(0, len(lanes), size):
+        found = _pack_lanes(taps, lanes[first : first + size], owner, rank, matrix)
+        if found is None:
+            return None
+        terms += [Term(len(index), t.shift, t.mask) for t in found.terms]
+        index.append(found.index[0])
+    return Packed(np.array(index), tuple(terms))
+
+
+def _pack_lanes(
+    taps: Taps, lanes: list[Lane], owner: Index, rank: Index, matrix: csr_array
+) -> Packed | None:
+    """One ciphertext, in which the slots of rank r serve `lanes[r]`."""
+    index = np.full(len(owner), NOTHING, dtype=np.int64)
+    masks: dict[int, NDArray[np.float64]] = {}
+    for r, lane in enumerate(lanes):
+        held = np.flatnonzero((owner >= 0) & (rank == r))
+        lowest = taps.lowest[owner[held] % len(taps.lowest)]
+        weights = {tap: _weights(matrix, owner[held], lowest + tap) for _, tap in lane}
+        possible = [x for x in lane if _stands(lane, x, held, lowest, weights, len(owner))]
+        if not possible:
+            return None
+        start, own = min(possible, key=lambda x: _strangeness(lane, x, masks.keys(), len(owner)))
+        index[held] = _elements(lowest + own, matrix.shape[1])
+        for shift, tap in lane:
+            turn = (shift - start) % len(owner)
+            masks.setdefault(turn, np.zeros(len(owner)))[held] = weights[tap]
+    return Packed(
+        index[None, :], tuple(Term(0, turn, mask) for turn, mask in sorted(masks.items()))
+    )
+
+
+def _stands(
+    lane: Lane,
+    shown: tuple[int, int],
+    held: Index,
+    lowest: Index,
+    weights: Mapping[int, NDArray[np.float64]],
+    slots: int,
+) -> bool:
+    """Whether rotations bring all that a lane's slots `held` read, if they hold tap `shown`."""
+    start, own = shown
+    ring = np.full(slots, NOTHING, dtype=np.int64)
+    ring[held] = lowest + own
+    return all(
+        np.array_equal(ring[(held[used] + shift - start) % slots], (lowest + tap)[used])
+        for shift, tap in lane
+        for used in [np.flatnonzero(weights[tap])]
+    )
+
+
+def _strangeness(
+    lane: Lane, shown: tuple[int, int], turns: Collection[int], slots: int
+) -> tuple[int, int]:
+    """Rotations that no lane before has taken, and how far from the lane's middle `shown` is."""
+    new = sum((shift - shown[0]) % slots not in turns for shift, _ in lane)
+    return new, abs(lane.index(shown) - len(lane) // 2)
+
+
+def _elements(numbers: Index, count: int) -> Index:
+    return np.where((numbers >= 0) & (numbers < count), numbers, NOTHING)
+
+
+def _steps(owner: Index, rank: Index, space: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Slots from one position to the next along each axis, in the first output channel."""
+    outputs, first = np.unique(np.where(rank == 0, owner, NOTHING), return_index=True)
+    place = dict(zip(outputs.tolist(), first.tolist(), strict=True))
+    if not all(p in place for p in range(prod(space))):
+        return None
+    grid = np.array([place[p] for p in range(prod(space))]).reshape(space)
+    return tuple(int(np.diff(grid, axis=k).flat[0]) for k in range(len(space)))
+
+
+def _classes(
+    taps: Index, pitches: tuple[int, ...], steps: tuple[int, ...]
+) -> Iterator[dict[int, int]]:
+    """Taps that lead to each other by steps of `pitches` elements, and how many slots each stands
+    from the first of them if such a step is one of `steps` slots."""
+    left = {int(t) for t in taps}
+    while left:
+        reached = {min(left): 0}
+        fresh = list(reached)
+        while fresh:
+            tap = fresh.pop()
+            for pitch, step in zip(pitches, steps, strict=True):
+                for sign in (1, -1):
+                    other = tap + sign * pitch
+                    if other in left and other not in reached:
+                        reached[other] = reached[tap] + sign * step
+                        fresh.append(other)
+        yield reached
+        left -= reached.keys()
+
+
+def _weights(matrix: csr_array, rows: Index, columns: Index) -> NDArray[np.float64]:
+    """matrix[rows, columns], zero outside of it."""
+    inside = _elements(columns, matrix.shape[1]) >= 0
+    found = np.zeros(len(rows))
+    found[inside] = matrix[rows[inside], columns[inside]]
+    return found
