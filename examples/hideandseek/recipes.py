@@ -8,6 +8,6 @@ from examples.study.training import Recipe
 MLP = Recipe(hidden=(64,), dropout=(0.3, 0.3), epochs=12)
 """Linear, square, linear: 3 levels. Few epochs, for there are some 20,000 windows."""
 
-PERSONAL_KINDS = {"personalise": Adaptation(), "semi-supervised": Adaptation(few=3)}
+PERSONAL_KINDS = {"personalise": Adaptation(), "semi-supervised": Adaptation(few=3, rounds=2)}
 """How a head is made personal: from the first fifth of each call, all of it labelled, or three
 windows of each call and the rest of the fifth without labels."""

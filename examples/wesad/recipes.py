@@ -17,6 +17,6 @@ def recipe_for(model: str) -> Recipe:
     return {"mlp": MLP, "cnn": CNN}[model]
 
 
-PERSONAL_KINDS = {"personalise": Adaptation(), "semi-supervised": Adaptation(few=3)}
+PERSONAL_KINDS = {"personalise": Adaptation(), "semi-supervised": Adaptation(few=3, rounds=2)}
 """How a head is made personal: from the first fifth of each condition, all of it labelled or three
 windows of each condition."""

@@ -2,15 +2,16 @@
 
 Two subjects at a time are held out of training. What a head of the one makes of its later windows
 counts for the fold that holds out the other, whose own windows were in neither training nor
-scoring. All of it is in the clear. What is chosen is how much windows without labels count and how
-far their scores are sharpened; and the size of a step from the labelled windows alone, so that what
-semi-supervised learning is compared with is at its best too.
+scoring. All of it is in the clear. What is chosen is how much windows without labels count, how far
+their scores are sharpened, and how often that is done anew; and the size of a step from the
+labelled windows alone, so that what semi-supervised learning is compared with is at its best too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ from ..metrics import accuracy
 from ..saved import fingerprint
 from ..windows import Windows
 from .folds import PersonalProtocol
-from .learning import Adaptation, supervised_only
+from .learning import Adaptation, pseudo_labels_for, supervised_only
 from .user import User, trained_without
 
 TRUSTS = (0.5, 1.0, 2.0, 3.0, 6.0)
 TEMPERATURES = (0.2, 0.35, 0.6, 1.0)
+ROUNDS = (1, 2, 3)
 ALONE = (0.25, 0.5, 1.0, 2.0)
 
 PARTNERS = 7
@@ -36,7 +38,10 @@ PARTNERS = 7
 def candidates(settings: Adaptation) -> tuple[tuple[Adaptation, ...], tuple[Adaptation, ...]]:
     """What is tried for all windows, and for the labelled ones alone: first what is given, which
     wins where others are no better."""
-    pseudo = [replace(settings, trust=t, temperature=d) for t in TRUSTS for d in TEMPERATURES]
+    pseudo = [
+        replace(settings, trust=trust, temperature=temperature, rounds=rounds)
+        for trust, temperature, rounds in product(TRUSTS, TEMPERATURES, ROUNDS)
+    ]
     alone = [replace(settings, alone=size) for size in ALONE]
     return tuple(dict.fromkeys((settings, *pseudo))), tuple(dict.fromkeys((settings, *alone)))
 
@@ -89,12 +94,16 @@ def _judged(
         windows, pair, protocol.task, protocol.recipe, protocol.normalisation, protocol.seed
     )
     every, alone = candidates(protocol.settings)
+    tried = [*every, *map(supervised_only, alone)]
+    # Only the size of a step is in what is prepared; pseudo-labels are put in below.
+    starts = {size: general.start(replace(alone[0], rate=size)) for size in {t.rate for t in tried}}
     scores = []
     for scored in pair[::-1]:
         user = User.of(general.ready, scored, protocol.task, protocol.window, protocol.settings)
         row = []
-        for settings in (*every, *map(supervised_only, alone)):
-            start = general.start(settings)
+        for settings in tried:
+            pseudo_labels = pseudo_labels_for(user.count, settings)
+            start = replace(starts[settings.rate], pseudo_labels=pseudo_labels)
             row.append(accuracy(user.wanted, user.learn(start, settings)[-1]))
         scores.append(row)
     result = np.array(scores)

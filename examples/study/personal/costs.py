@@ -24,7 +24,8 @@ class Costs:
     values_seconds: float
     """The trunk's values of all windows to learn from, encryption and decryption included."""
     pseudo_seconds: float
-    """Pseudo-labels of those without labels, likewise."""
+    """Pseudo-labels of those without labels, likewise, and the scores that later rounds make them
+    of."""
     steps: tuple[StepCost, ...]
     ring_dimension: int
     levels: int

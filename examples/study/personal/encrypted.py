@@ -2,10 +2,10 @@
 
 The server has the trunk in plaintext and the head as ciphertexts. Between two steps the client
 makes fresh ciphertexts of the head, and before the first of what the trunk makes of the windows to
-learn from: it sees values of its own windows, not the weights that made them. What
-windows without labels are taught as is made once, from the general head's scores of them, and is
-refreshed likewise. Labels leave the client as ciphertexts only; the server sees no label, and none
-of those it makes.
+learn from: it sees values of its own windows, not the weights that made them. What windows without
+labels are taught as is made before the steps, from the general head's scores of them or, in a later
+round, from the personal one's, and is refreshed likewise. Labels leave the client as ciphertexts
+only; the server sees no label, and none of those it makes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from eer.compiler import CompiledModel, Options, compile_model
 from eer.runtime.personal import PersonalModel
-from eer.runtime.personalise import personalise
+from eer.runtime.personalise import StepReport, personalise
 
 from ..encrypted import TOLERANCE
 from ..windows import Signal
@@ -34,12 +34,13 @@ from .learning import (
     Adaptation,
     Arrays,
     Believe,
+    Head,
     Start,
     learn,
-    made_up_inputs,
-    made_up_scores,
+    looked_at_again,
     step_for,
 )
+from .made_up import made_up_inputs, made_up_scores
 from .party import Party
 
 SAMPLES = 64
@@ -71,7 +72,7 @@ class Programs:
 class Learned:
     """What came of it."""
 
-    heads: list[tuple[Tensor, Tensor]]
+    heads: list[Head]
     """The head before the first step and after each, as the client decrypted it."""
     polynomial: Signal
     """Scores [w, k] by the compiled programs in exact arithmetic, learning included."""
@@ -150,7 +151,7 @@ def learn_encrypted(
     learned_from: Signal,
     lesson_of: LessonOf,
     asked: Signal,
-    steps: int,
+    settings: Adaptation,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Learned:
     """Teach a head with `learned_from` [w, ...] and ask it about `asked` [w, ...]."""
@@ -170,11 +171,10 @@ def learn_encrypted(
         progress("pseudo-labels")
         begun = perf_counter()
         targets, confidence = sharpener.answers(general)
-        pseudo_seconds = perf_counter() - begun
+        pseudo_seconds += perf_counter() - begun
         return targets, confidence
 
-    inputs = lesson_of(found, believe)
-    expected = learn(start, inputs, steps)
+    expected, reports = [start.state], list[StepReport]()
     with TemporaryDirectory(prefix="eer-personal-") as folder:
         personal = PersonalModel.create(
             Path(folder) / "user",
@@ -182,15 +182,23 @@ def learn_encrypted(
             step=step.server,
             inference=scores.server,
         )
-        reports = personalise(
-            step.client,
-            personal,
-            (inputs,),
-            steps,
-            others=(scores.client,),
-            expected=lambda number: _named(expected[number]),
-            progress=lambda report: progress(f"step {report.step} of {steps}"),
-        )
+        for number in range(settings.rounds):
+            if number:
+                begun = perf_counter()
+                (own,) = scores.answers(learned_from, personal.run)
+                found = looked_at_again(found, own, settings)
+                pseudo_seconds += perf_counter() - begun
+            inputs = lesson_of(found, believe)
+            expected.extend(learn(start, expected[-1], inputs, settings.steps))
+            reports += personalise(
+                step.client,
+                personal,
+                (inputs,),
+                len(expected) - 1,
+                others=(scores.client,),
+                expected=lambda done: _named(expected[done]),
+                progress=lambda report: progress(f"step {report.step}"),
+            )
         progress(f"asking about {len(asked)} encrypted windows")
         (encrypted,) = scores.answers(asked, personal.run)
     params = programs.step.client.params
@@ -208,12 +216,12 @@ def learn_encrypted(
     )
     heads = [start.state]
     heads += [(torch.as_tensor(r.state[WEIGHT]), torch.as_tensor(r.state[BIAS])) for r in reports]
-    polynomial = _exact(programs, start, lesson_of, learned_from, asked, steps)
+    polynomial = _exact(programs, start, lesson_of, learned_from, asked, settings)
     return Learned(heads, polynomial, encrypted, costs)
 
 
 def paces(
-    general: CompiledModel, personal: CompiledModel, head: tuple[Tensor, Tensor], windows: Signal
+    general: CompiledModel, personal: CompiledModel, head: Head, windows: Signal
 ) -> tuple[Pace, Pace]:
     """How fast the general and the personal model answer one window alone, taken in turns."""
     parties = [Party.of(model) for model in (general, personal)]
@@ -242,7 +250,7 @@ def _exact(
     lesson_of: LessonOf,
     learned_from: Signal,
     asked: Signal,
-    steps: int,
+    settings: Adaptation,
 ) -> Signal:
     """The same on the compiled graphs, without encryption: scores [w, k]."""
 
@@ -252,15 +260,23 @@ def _exact(
         return targets, confidence
 
     (values,) = programs.values.plaintext({"window": learned_from}).values()
-    inputs, state = lesson_of(values, believe), _named(start.state)
-    for _ in range(steps):
-        found = programs.step.plaintext(state | {n: a[np.newaxis] for n, a in inputs.items()})
-        state = {name: found[output][0] for output, name in STATE.items()}
-    (scores,) = programs.scores.plaintext({"window": asked} | state).values()
-    return scores
+    state = _named(start.state)
+
+    def scores(windows: Signal) -> Signal:
+        (found,) = programs.scores.plaintext({"window": windows} | state).values()
+        return found
+
+    for number in range(settings.rounds):
+        if number:
+            values = looked_at_again(values, scores(learned_from), settings)
+        inputs = {name: a[np.newaxis] for name, a in lesson_of(values, believe).items()}
+        for _ in range(settings.steps):
+            found = programs.step.plaintext(state | inputs)
+            state = {name: found[output][0] for output, name in STATE.items()}
+    return scores(asked)
 
 
-def _named(head: tuple[Tensor, Tensor]) -> dict[str, Signal]:
+def _named(head: Head) -> dict[str, Signal]:
     return {WEIGHT: np.asarray(head[0].numpy()), BIAS: np.asarray(head[1].numpy())}
 
 

@@ -49,7 +49,8 @@ class PersonalProtocol:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encrypted:
-    """What was found under encryption: classes [w] and the accuracy after each step [steps + 1]."""
+    """What was found under encryption: classes [w], and the accuracy before the first step and
+    after each [1 + steps], those of all rounds."""
 
     polynomial: Codes
     encrypted: Codes
@@ -71,7 +72,7 @@ class PersonalFold:
     plaintext: Codes
     """By the head that learned in the clear."""
     curve: NDArray[np.float64]
-    """Accuracy in the clear after each step [steps + 1]."""
+    """Accuracy in the clear, likewise [1 + steps]."""
     labelled: int
     unlabelled: int
     settings: Adaptation
@@ -146,7 +147,7 @@ def _encrypted(
         user.learned_from,
         partial(user.lesson, settings),
         user.later,
-        settings.steps,
+        settings,
         progress,
     )
     general_pace = personal_pace = None

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from ..windows import Codes, Mask, Signal
 from .head import (
-    BIAS,
-    WEIGHT,
     HeadStep,
     LessonValues,
     PersonalScores,
@@ -29,6 +27,9 @@ from .head import (
 from .split import Split
 
 Arrays = Mapping[str, NDArray[np.float64]]
+
+Head = tuple[Tensor, Tensor]
+"""Weight [k, m] and bias [k]."""
 
 Believe = Callable[[Signal], tuple[Signal, Signal]]
 """From the general head's scores of windows without labels [w, k] to what they are taught as:
@@ -52,6 +53,9 @@ class Adaptation:
     """Part of each condition, its first, that is learned from."""
     few: int | None = None
     """Windows of each condition that keep their labels; None: all of the share, and no others."""
+    rounds: int = 1
+    """Times that pseudo-labels are made and `steps` steps learned from them: first from the general
+    head's scores, then from those of the head as it has become."""
     trust: float = 3.0
     """Importance of all windows without labels together, against that of those with labels."""
     alone: float = 0.5
@@ -70,7 +74,7 @@ def supervised_only(settings: Adaptation) -> Adaptation:
     """The same with the labelled windows alone."""
     if settings.few is None:
         return settings
-    return replace(settings, trust=0.0, rate=settings.alone)
+    return replace(settings, trust=0.0, rate=settings.alone, rounds=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,8 +89,8 @@ class Start:
     """None where every window that is learned from has a label."""
 
     @property
-    def state(self) -> tuple[Tensor, Tensor]:
-        """The head to start from: weight [k, m] and bias [k]."""
+    def state(self) -> Head:
+        """The head to start from."""
         head = self.scores.head
         return head.weight.detach(), head.bias.detach()
 
@@ -137,34 +141,6 @@ def pseudo_labels_for(classes: int, settings: Adaptation) -> PseudoLabels | None
     return PseudoLabels(cubic, classes / (classes - 1) / settings.spread**2).eval()
 
 
-def made_up_inputs(size: int, classes: int, settings: Adaptation, samples: int) -> Arrays:
-    """Inputs of a step and heads, made up [samples, ...]: what a step is compiled with.
-
-    It needs nobody's data, for a step is a polynomial as it stands, values have deviation 1 by
-    construction, and what else there is has its size from the settings.
-    """
-    rng = np.random.default_rng(0)
-    n, spread = settings.rows, settings.spread
-    eye = np.eye(classes) - 1 / classes
-    taught = rng.integers(0, classes, (samples, n))
-    share = rng.uniform(0, 2 / n, (samples, n, 1))
-    inputs = {
-        WEIGHT: rng.normal(0, spread / 20, (samples, classes, size)),
-        BIAS: rng.normal(0, spread / 8, (samples, classes)),
-        "values": 1.5 * rng.standard_t(5, (samples, n, size)),
-        "directions": settings.rate / 8 * rng.standard_t(5, (samples, n, size)),
-    }
-    return inputs | {"targets": spread * eye[taught], "importance": share}
-
-
-def made_up_scores(classes: int, samples: int) -> Signal:
-    """Scores [samples, classes] that pseudo-labels are compiled with: all of plus and minus REACH,
-    beyond which none are made."""
-    rng = np.random.default_rng(0)
-    grid = np.linspace(-REACH, REACH, samples)
-    return np.stack([rng.permutation(grid) for _ in range(classes)], axis=1)
-
-
 def lesson(
     values: Signal,
     classes: Codes,
@@ -203,6 +179,15 @@ def lesson(
     return {"values": own, "directions": directions, "targets": targets, "importance": importance}
 
 
+def looked_at_again(values: Signal, scores: Signal, settings: Adaptation) -> Signal:
+    """`values` as `lesson` takes them for the next round: a personal head's scores [w, k] stand for
+    the general one's, of root mean square 1 where a window has reached its target, and at most
+    REACH."""
+    count = scores.shape[1]
+    size = settings.spread * np.sqrt(count - 1) / count
+    return np.hstack([values[:, :-count], np.clip(scores / size, -REACH, REACH)])
+
+
 def believed(start: Start, general: Signal) -> tuple[Signal, Signal]:
     """`Believe` in the clear."""
     assert start.pseudo_labels is not None
@@ -227,17 +212,17 @@ def _applied(module: nn.Module, windows: Signal) -> Signal:
     return np.asarray(found.numpy())
 
 
-def learn(start: Start, inputs: Arrays, steps: int) -> list[tuple[Tensor, Tensor]]:
-    """The head before the first step and after each, in the clear."""
+def learn(start: Start, head: Head, inputs: Arrays, steps: int) -> list[Head]:
+    """The head after each step, in the clear."""
     given = [torch.as_tensor(array, dtype=torch.float64) for array in inputs.values()]
-    heads = [start.state]
+    heads = [head]
     with torch.no_grad():
         for _ in range(steps):
             heads.append(start.step(*heads[-1], *given))
-    return heads
+    return heads[1:]
 
 
-def head_scores(head: tuple[Tensor, Tensor], values: Signal) -> Signal:
+def head_scores(head: Head, values: Signal) -> Signal:
     """Scores [w, k] by a head, of the trunk's values [w, m]."""
     weight, bias = (part.numpy() for part in head)
     return np.asarray(values @ weight.T + bias)

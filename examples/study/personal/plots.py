@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..windows import Windows
 from .folds import PersonalFold, PersonalProtocol
@@ -57,16 +58,22 @@ def _subjects(axes: Any, protocol: PersonalProtocol, folds: tuple[PersonalFold, 
 
 def _learning(axes: Any, protocol: PersonalProtocol, folds: tuple[PersonalFold, ...]) -> None:
     """Accuracy after each step, the mean over the subjects: in the clear and under encryption."""
-    steps = np.arange(protocol.settings.steps + 1)
-    plain = np.mean([fold.curve for fold in folds], axis=0)
-    axes.plot(steps, plain, "o-", label="in the clear")
+    last = max(len(fold.curve) for fold in folds)
+    steps = np.arange(last)
+    axes.plot(steps, _mean([fold.curve for fold in folds], last), "o-", label="in the clear")
     curves = [fold.answers.curve for fold in folds if fold.answers is not None]
     if curves:
-        axes.plot(steps, np.mean(curves, axis=0), "x--", markersize=9, label="encrypted")
+        axes.plot(steps, _mean(curves, last), "x--", markersize=9, label="encrypted")
     axes.set_xticks(steps)
     axes.set_xlabel("steps of learning")
     axes.set_ylabel("accuracy of later windows, mean over subjects")
     axes.legend(loc="lower right")
+
+
+def _mean(curves: list[NDArray[np.float64]], length: int) -> NDArray[np.float64]:
+    """The mean [length] of curves some of which ended earlier and stay where they were."""
+    whole = [np.pad(curve, (0, length - len(curve)), mode="edge") for curve in curves]
+    return np.asarray(np.mean(whole, axis=0))
 
 
 def _latency(axes: Any, protocol: PersonalProtocol, folds: tuple[PersonalFold, ...]) -> None:

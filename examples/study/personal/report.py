@@ -25,13 +25,14 @@ alone, and from all; the same as compiled; and under encryption."""
 def title(windows: Windows, protocol: PersonalProtocol) -> str:
     """What was run on what, in one line."""
     settings, task = protocol.settings, protocol.task
-    learned = f"the first {settings.share:.0%} of each condition"
+    learned, taught = f"the first {settings.share:.0%} of each condition", f"{settings.steps} steps"
     if settings.few is not None:
         learned = f"{settings.few} labelled windows of each condition, the rest of {learned}"
         learned += " unlabelled"
+        taught = f"rounds of {settings.steps} steps"
     text = (
         f"{task.study}, leave one subject out: {len(task.labels)} classes, {windows.source}, a "
-        f"head made personal in {settings.steps} steps from {learned}, tested on later windows"
+        f"head made personal in {taught} from {learned}, tested on later windows"
     )
     if protocol.inner:
         text += ", settings chosen for each subject by inner folds over the others"

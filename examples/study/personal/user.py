@@ -21,6 +21,7 @@ from .learning import (
     learn,
     lesson,
     lesson_values,
+    looked_at_again,
     prepare,
     trunk_values,
 )
@@ -100,8 +101,11 @@ class User:
 
     def learn(self, start: Start, settings: Adaptation) -> list[Codes]:
         """Classes of `later` before the first step and after each, all in the clear."""
-        values = lesson_values(start, self.learned_from)
-        inputs = self.lesson(settings, values, partial(believed, start))
-        trunk = trunk_values(start, self.later)
-        heads = learn(start, inputs, settings.steps)
+        values, trunk = lesson_values(start, self.learned_from), trunk_values(start, self.later)
+        own, heads = trunk_values(start, self.learned_from), [start.state]
+        for number in range(settings.rounds):
+            if number:
+                values = looked_at_again(values, head_scores(heads[-1], own), settings)
+            inputs = self.lesson(settings, values, partial(believed, start))
+            heads += learn(start, heads[-1], inputs, settings.steps)
         return [head_scores(head, trunk).argmax(axis=1) for head in heads]

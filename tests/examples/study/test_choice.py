@@ -42,7 +42,7 @@ def test_what_is_given_is_the_first_candidate() -> None:
     # One step serves them all: it depends on none of what is chosen.
     every, alone = candidates(given)
     both = (*every, *alone)
-    assert {replace(s, trust=0.0, temperature=1.0, alone=0.0) for s in both} == {
+    assert {replace(s, trust=0.0, temperature=1.0, rounds=1, alone=0.0) for s in both} == {
         replace(given, trust=0.0, temperature=1.0, alone=0.0)
     }
 

@@ -17,12 +17,14 @@ from examples.study.personal.costs import Costs, Pace, StepCost
 from examples.study.personal.folds import Encrypted, PersonalFold
 from examples.study.personal.head import HeadStep, centred
 from examples.study.personal.learning import (
+    REACH,
     Adaptation,
     believed,
     head_scores,
     learn,
     lesson,
     lesson_values,
+    looked_at_again,
     prepare,
     pseudo_labels_for,
     supervised_only,
@@ -131,6 +133,18 @@ def test_pseudo_labels_stand_for_a_softmax(classes: int) -> None:
     assert pseudo_labels_for(classes, Adaptation()) is None
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_later_rounds_take_the_personal_head_for_the_general_one(classes: int) -> None:
+    settings = Adaptation(few=3)
+    values = np.arange(3.0 * (4 + classes)).reshape(3, -1)
+    targets = settings.spread * (np.eye(classes)[[0, 1, 0]] - 1 / classes)
+    found = looked_at_again(values, targets, settings)
+    np.testing.assert_array_equal(found[:, :4], values[:, :4])
+    np.testing.assert_allclose((found[:, 4:] ** 2).mean(axis=1), 1.0)
+    # What has gone beyond its target still teaches.
+    assert np.abs(looked_at_again(values, 100 * targets, settings)[:, 4:]).max() == REACH
+
+
 def test_centred_scores_name_the_same_classes() -> None:
     torch.manual_seed(0)
     head, values = nn.Linear(M, K), torch.randn(20, M)
@@ -179,7 +193,7 @@ def test_a_user_who_differs_is_learned(model: nn.Module, few: int | None) -> Non
     weighed = inputs["importance"].sum()
     # Windows without labels count by their confidence.
     assert weighed == pytest.approx(1.0) if few is None else 0.5 < weighed <= 1.1
-    heads = learn(start, inputs, settings.steps)
+    heads = [start.state, *learn(start, start.state, inputs, settings.steps)]
     right = [
         (head_scores(head, trunk[chosen.later]).argmax(1) == classes[chosen.later]).mean()
         for head in (heads[0], heads[-1])
@@ -197,8 +211,9 @@ def test_without_trust_windows_without_labels_count_for_nothing(model: nn.Module
     chosen = split(windows, classes, 60, few=5)
     found = lesson_values(start, values[: len(classes)])
     changed = np.where(chosen.unlabelled[:, None], 3 * found, found)
+    believe = partial(believed, start)
     one, other = (
-        learn(start, lesson(t, classes, chosen, 2, settings, partial(believed, start)), 2)[-1]
+        learn(start, start.state, lesson(t, classes, chosen, 2, settings, believe), 2)[-1]
         for t in (found, changed)
     )
     torch.testing.assert_close(one, other)
