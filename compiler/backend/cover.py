@@ -6,6 +6,7 @@ window of the pattern each (output, input) pair with a nonzero weight is used ex
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,29 +117,50 @@ def cover(
     """
     if not skip and _alone(owner, window, sources):
         return _direct(owner, sources, matrices, max_terms)
-    pairs = Pairs(owner, window, matrices, skip)
-    views = [pairs.view(source.index, source.operand) for source in sources]
-    terms = []
-    for number, view in enumerate(views):
-        first = view.best(np.zeros(1, dtype=np.int64))
-        if first.gain:
-            terms.append(Term(number, 0, pairs.take(first)))
-    total = len(pairs)
-    while (wanted := pairs.next_uncovered()) is not None:
-        found: list[tuple[int, int, Seen]] = []
-        for number, source in enumerate(sources):
-            if source.operand == wanted.operand:
-                shifts = _shifts(source, wanted.element, wanted.members)
+    pairs = {k: Pairs(owner, window, m) for k, m in enumerate(matrices) if k not in skip}
+    rings = [pairs[source.operand].ring(source.index) for source in sources]
+    places = [_Places(source) for source in sources]
+    total = missing = sum(len(p) for p in pairs.values())
+    taken: list[tuple[int, Seen]] = []
+
+    def take(number: int, seen: Seen) -> None:
+        nonlocal missing
+        pairs[sources[number].operand].take(seen)
+        taken.append((number, seen))
+        missing -= seen.gain
+
+    for number, source in enumerate(sources):
+        seen = pairs[source.operand].best(rings[number], np.zeros(1, dtype=np.int64))
+        if seen.gain:
+            take(number, seen)
+    for operand, lacking in pairs.items():
+        own = [n for n, source in enumerate(sources) if source.operand == operand]
+        while (wanted := lacking.next_uncovered()) is not None:
+            found: list[tuple[int, int, Seen]] = []
+            for number in own:
+                shifts = places[number].shifts(wanted.element, wanted.members)
                 if len(shifts):
-                    seen = views[number].best(shifts)
+                    seen = lacking.best(rings[number], shifts)
                     found.append((seen.gain, -number, seen))
-        if not found:
-            return None
-        _, negative, seen = max(found, key=lambda f: f[:2])
-        terms.append(Term(-negative, seen.shift, pairs.take(seen)))
-        # Gains fall: what remains takes about as many for each pair as so far, or more than that.
-        if len(terms) * total > max_terms * (total - pairs.missing):
-            return None
+            if not found:
+                return None
+            _, negative, seen = max(found, key=lambda f: f[:2])
+            take(-negative, seen)
+            # Gains fall: what remains takes about as many for each pair as so far, or more.
+            if len(taken) * total > max_terms * (total - missing):
+                return None
+    return _terms(taken, sources, pairs)
+
+
+def _terms(
+    taken: Sequence[tuple[int, Seen]], sources: Sequence[Source], pairs: Mapping[int, Pairs]
+) -> list[Term]:
+    """The terms of what was taken, by source and shift."""
+    terms: list[Term] = []
+    for operand, own in pairs.items():
+        of_this = [(n, seen) for n, seen in taken if sources[n].operand == operand]
+        masks = own.masks([seen for _, seen in of_this])
+        terms += [Term(n, s.shift, m) for (n, s), m in zip(of_this, masks, strict=True)]
     return sorted(terms, key=lambda t: (t.source, t.shift))
 
 
@@ -184,14 +206,29 @@ def _next_place(layout: Index, elements: Index, slots: Index) -> Index | None:
     return distance if ((distance >= 0) & (distance < len(layout))).all() else None
 
 
-def _shifts(source: Source, element: int, members: Index) -> Index:
-    """Shifts that bring `element` to one of the slots `members`: the nearest, and some others."""
-    slots = source.period
-    places = np.flatnonzero(source.index[:slots] == element)
-    shifts = np.unique((places[:, None] - members[None, :]) % slots)
-    shifts = shifts[np.argsort(np.minimum(shifts, slots - shifts), kind="stable")]
-    if len(shifts) > MAX_CANDIDATES:
-        far = shifts[MAX_CANDIDATES // 2 :]
-        step = -(-len(far) * 2 // MAX_CANDIDATES)
-        shifts = np.concatenate([shifts[: MAX_CANDIDATES // 2], far[::step]])
-    return shifts
+class _Places:
+    """Where the elements of a source stand within its period."""
+
+    def __init__(self, source: Source) -> None:
+        self._period = source.period
+        elements = source.index[: source.period]
+        self._places = np.argsort(elements, kind="stable")
+        most = max(0, int(elements.max()) + 1)
+        self._first = np.searchsorted(elements[self._places], np.arange(most + 1))
+
+    def shifts(self, element: int, members: Index) -> Index:
+        """Shifts that bring `element` to one of the slots `members`: the nearest, and some others.
+
+        Of equally near ones the smaller comes first.
+        """
+        if element + 1 >= len(self._first):
+            return self._places[:0]
+        places = self._places[self._first[element] : self._first[element + 1]]
+        shifts = np.sort((places[:, None] - members).reshape(-1) % self._period)
+        shifts = shifts[np.diff(shifts, prepend=-1) > 0]
+        shifts = shifts[np.argsort(np.minimum(shifts, self._period - shifts), kind="stable")]
+        if len(shifts) > MAX_CANDIDATES:
+            far = shifts[MAX_CANDIDATES // 2 :]
+            step = -(-len(far) * 2 // MAX_CANDIDATES)
+            shifts = np.concatenate([shifts[: MAX_CANDIDATES // 2], far[::step]])
+        return shifts
