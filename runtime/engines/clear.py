@@ -47,6 +47,10 @@ class NoiseModel:
     imaginary: bool = False
 
 
+POOL = 1 << 20
+"""Normal numbers that noise is taken from."""
+
+
 class ClearEngine(CheckedEngine):
     """Exact slot semantics on any parameters."""
 
@@ -66,6 +70,7 @@ class ClearEngine(CheckedEngine):
         super().__init__(params)
         self._noise = noise
         self._rng = np.random.default_rng(noise.seed if noise else 0)
+        self._pool = self._rng.standard_normal(POOL if noise else 0)
         self._mean_gain = _mean_gain(params) if noise else np.zeros(0)
         self._switch_variances: dict[int, Vector] = {}
 
@@ -73,13 +78,21 @@ class ClearEngine(CheckedEngine):
         """`values` with Gaussian noise of this variance (of all slots or each) over scale^2."""
         if self._noise is None:
             return values
-        noise: NDArray[Any] = self._rng.standard_normal(values.shape)
-        if self._noise.imaginary:
-            noise = noise + 1j * self._rng.standard_normal(values.shape)
-        noise *= np.sqrt(variance)
-        noise /= scale
-        shifted: Slots = values + noise
-        return shifted
+        deviation = np.sqrt(variance) / scale
+        if not self._noise.imaginary:
+            shifted: Slots = values + self._drawn() * deviation
+            return shifted
+        noise = np.empty(self.slots, dtype=np.complex128)
+        np.multiply(self._drawn(), deviation, out=noise.real)
+        np.multiply(self._drawn(), deviation, out=noise.imag)
+        noise += values
+        return noise
+
+    def _drawn(self) -> Vector:
+        """[slots]: normal with a deviation of 1. To draw them anew would take most of the time of a
+        simulation; a stretch of a long pool is as good, since hardly two ever start together."""
+        start = int(self._rng.integers(POOL - self.slots))
+        return self._pool[start : start + self.slots]
 
     def slots_of(self, a: Ciphertext) -> Slots:
         """What the slots of `a` hold, imaginary parts as well."""
