@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from math import log2
+from dataclasses import dataclass, field, replace
+from math import inf, log2
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from .emit import Emitted, emit
 from .levels import assign_levels, deepest_path, levels_used, steps_of
 from .parameters import deepest, schedules
 from .planner import Plan, Search, plan_graph
+from .schedule import Schedule
 from .simulate import OTHER_NOISE_BITS, SPARE_BITS, Simulation, simulate
 
 COARSEST = 8.0
@@ -81,36 +82,61 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     the program does not compute what the graph does.
     """
     _refuse_constant_outputs(graph)
+    plans = _Plans(graph, target)
     try:
-        return _lower(graph, sample, target, SPARE_BITS + OTHER_NOISE_BITS)
+        return _lower(plans, sample, SPARE_BITS + OTHER_NOISE_BITS)
     except ParameterError:
         if max(assign_levels(graph)) > deepest(target.engine):
             raise
-        return _lower(graph, sample, target, SPARE_BITS)
+        return _lower(plans, sample, SPARE_BITS)
 
 
-def _lower(graph: TensorGraph, sample: Sample, target: Target, spare_bits: int) -> Lowered:
+@dataclass(slots=True, eq=False)
+class _Plans:
+    """Plans for one graph, each looked for once.
+
+    Costs depend on levels, not on the primes' sizes: so does the plan.
+    """
+
+    graph: TensorGraph
+    target: Target
+    found: dict[tuple[int, tuple[bool, ...]], Plan | ParameterError] = field(default_factory=dict)
+
+    def plan(self, schedule: Schedule) -> Plan:
+        """Raises ParameterError where there is none."""
+        params, rescaling = schedule.params, schedule.rescaling
+        key = (params.log_n, rescaling.rescales)
+        if key not in self.found:
+            slots = params.slots // self.target.batch
+            cost = CostModel(params.log_n, self.target.costs)
+            try:
+                plan = plan_graph(self.graph, slots, cost, self.target.search, rescaling)
+            except ParameterError as problem:
+                self.found[key] = problem
+            else:
+                self.found[key] = plan
+        known = self.found[key]
+        if isinstance(known, ParameterError):
+            raise known
+        return replace(known, rescaling=rescaling)
+
+
+def _lower(plans: _Plans, sample: Sample, spare_bits: int) -> Lowered:
+    graph, target = plans.graph, plans.target
     levels = assign_levels(graph)
     depth = max(levels)
     steps = steps_of(graph)
     headroom = _headroom(sample)
     refused: ParameterError | None = None
-    planned: dict[tuple[int, tuple[bool, ...]], Plan] = {}
     queue = list(schedules(target.engine, steps, headroom, target.security))
     while queue:
         candidate = queue.pop(0)
         trial = candidate.params
-        slots = trial.slots // target.batch
         if target.batch > trial.slots:
             refused = _batch_too_large(target, trial.slots)
             continue
         try:
-            cost = CostModel(trial.log_n, target.costs)
-            # Costs depend on levels, not on the primes' sizes: so does the plan.
-            key = (trial.log_n, candidate.rescaling.rescales)
-            if key not in planned:
-                planned[key] = plan_graph(graph, slots, cost, target.search, candidate.rescaling)
-            plan = replace(planned[key], rescaling=candidate.rescaling)
+            plan = plans.plan(candidate)
         except ParameterError as problem:
             refused = problem
             continue
@@ -119,7 +145,7 @@ def _lower(graph: TensorGraph, sample: Sample, target: Target, spare_bits: int) 
             continue
         if not candidate.rotates_at_top and _rotates_at_top(lowered.server.program):
             continue
-        missing = missing_for_constants(lowered.server.program, trial)
+        missing: float = missing_for_constants(lowered.server.program, trial)
         if not missing:
             exact = simulate(lowered.client, lowered.server.program, sample.inputs)
             _check_exact(sample.outputs, exact.outputs)
@@ -132,8 +158,10 @@ def _lower(graph: TensorGraph, sample: Sample, target: Target, spare_bits: int) 
             )
             # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
             missing = max(exact.missing_bits, noisy.missing_bits)
+            if missing == inf:
+                continue
         if missing and trial.engine == "seal":
-            headroom += missing
+            headroom += int(missing)
             queue = [
                 c
                 for c in schedules(target.engine, steps, headroom, target.security)

@@ -33,11 +33,11 @@ class Simulation:
     """Outputs by name [windows, elements], and how full the modulus was.
 
     `missing_bits` is by how many bits the largest value (spare bits included) exceeds what the
-    modulus at its level holds; 0 where everything fits.
+    modulus at its level holds; 0 where everything fits, infinite where noise knows no bounds.
     """
 
     outputs: dict[str, Vector]
-    missing_bits: int
+    missing_bits: float
 
 
 def simulate(
@@ -72,7 +72,7 @@ def simulate(
         for spec in client.outputs:
             parts[spec.name].append(unpack_windows(decrypted, spec, stop - start, client.batch))
     outputs = {name: np.concatenate(found).reshape(windows, -1) for name, found in parts.items()}
-    return Simulation(outputs, int(np.ceil(max(0.0, watched.excess + spare_bits))))
+    return Simulation(outputs, float(np.ceil(max(0.0, watched.excess + spare_bits))))
 
 
 def _packed(
