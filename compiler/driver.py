@@ -29,7 +29,7 @@ from .passes.activations import ActivationReport, replace_activations
 from .passes.calibrate import Ranges, calibrate, with_spans
 from .passes.merge_affine import merge_affine
 from .passes.share_intervals import share_intervals
-from .passes.verdict import judge
+from .passes.verdict import judge, quiet
 from .pipeline import DumpIr, Instrument, Pass, run_passes
 from .reading import read_model
 from .recorded import record_polynomials
@@ -203,7 +203,9 @@ def _target(
     state: frozenset[str],
 ) -> Target:
     def accepts(noisy: dict[str, Vector]) -> bool:
-        return judge(graph.outputs, sample.outputs, noisy, options.tolerance).accepted
+        # What is left to the polynomials' errors is not for noise to use up as well.
+        accepted = judge(graph.outputs, sample.outputs, noisy, options.tolerance).accepted
+        return accepted and quiet(sample.outputs, noisy, options.tolerance)
 
     spans = {name: (ranges.input_low[name], ranges.input_high[name]) for name in ranges.input_low}
     return Target(

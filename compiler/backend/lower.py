@@ -27,6 +27,12 @@ from .simulate import OTHER_NOISE_BITS, SPARE_BITS, Simulation, simulate
 COARSEST = 8.0
 """log2 of the smallest plaintext scale that is worth simulating."""
 
+NEARLY = 1.1
+"""How much more work another schedule may make for to be compared with the first accepted."""
+
+UNSURE_BITS = 1.0
+"""By how many bits a schedule may be more precise than what another's noise says."""
+
 EXACT = 1e-6
 """Largest difference between the slot and the tensor interpreter, relative to the outputs."""
 
@@ -122,16 +128,23 @@ class _Plans:
 
 
 def _lower(plans: _Plans, sample: Sample, spare_bits: int) -> Lowered:
+    """The first schedule that the target accepts, or another on the same ring that makes for about
+    as much work by its own estimate and for less by that of its plan."""
     graph, target = plans.graph, plans.target
-    levels = assign_levels(graph)
-    depth = max(levels)
+    depth = max(assign_levels(graph))
     steps = steps_of(graph)
     headroom = _headroom(sample)
     refused: ParameterError | None = None
+    best: tuple[Schedule, Lowered] | None = None
+    seen: tuple[Schedule, Simulation] | None = None
     queue = list(schedules(target.engine, steps, headroom, target.security))
     while queue:
         candidate = queue.pop(0)
         trial = candidate.params
+        if best is not None and not _as_light(candidate, best[0]):
+            break
+        if seen is not None and not target.accepts(_at_best(candidate, *seen, sample)):
+            continue
         if target.batch > trial.slots:
             refused = _batch_too_large(target, trial.slots)
             continue
@@ -140,40 +153,65 @@ def _lower(plans: _Plans, sample: Sample, spare_bits: int) -> Lowered:
         except ParameterError as problem:
             refused = problem
             continue
-        lowered = _assemble(graph, plan, trial, target)
-        if trial.engine == "seal" and coarsest(lowered.server.program, trial) < COARSEST:
+        if best is not None and plan.milliseconds >= best[1].plan.milliseconds:
             continue
-        if not candidate.rotates_at_top and _rotates_at_top(lowered.server.program):
-            continue
-        missing: float = missing_for_constants(lowered.server.program, trial)
-        if not missing:
-            exact = simulate(lowered.client, lowered.server.program, sample.inputs)
-            _check_exact(sample.outputs, exact.outputs)
-            noisy = simulate(
-                lowered.client,
-                lowered.server.program,
-                sample.inputs,
-                noise_seed=0,
-                spare_bits=spare_bits,
-            )
-            # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
-            missing = max(exact.missing_bits, noisy.missing_bits)
-            if missing == inf:
-                continue
-        if missing and trial.engine == "seal":
-            headroom += int(missing)
+        made = _try(plans, plan, candidate, sample, spare_bits)
+        if isinstance(made, Lowered):
+            seen = candidate, made.noisy
+            if target.accepts(made.noisy.outputs):
+                best = candidate, made
+        # DESILO chooses its own primes: there is no headroom to add, only other parameters.
+        elif 0 < made < inf and trial.engine == "seal" and best is None:
+            headroom += int(made)
             queue = [
                 c
                 for c in schedules(target.engine, steps, headroom, target.security)
                 if c.params.log_n >= trial.log_n
             ]
-            continue
-        # DESILO chooses its own primes: there is no headroom to add, only other parameters.
-        if not missing and target.accepts(noisy.outputs):
-            return replace(lowered, exact=exact, noisy=noisy)
+    if best is not None:
+        return best[1]
     if refused is not None and depth <= deepest(target.engine):
         raise refused
     raise _too_deep(graph, depth, target.engine)
+
+
+def _as_light(candidate: Schedule, best: Schedule) -> bool:
+    same_ring = candidate.params.log_n == best.params.log_n
+    return same_ring and candidate.work <= NEARLY * best.work
+
+
+def _at_best(
+    candidate: Schedule, seen: Schedule, noisy: Simulation, sample: Sample
+) -> dict[str, Vector]:
+    """Outputs with no more noise than `candidate` makes, going by what another schedule made."""
+    factor = 2.0 ** (seen.precision - candidate.precision - UNSURE_BITS)
+    return {
+        name: exact + (noisy.outputs[name] - exact) * factor
+        for name, exact in sample.outputs.items()
+    }
+
+
+def _try(
+    plans: _Plans, plan: Plan, schedule: Schedule, sample: Sample, spare_bits: int
+) -> Lowered | float:
+    """The plan's model, simulated; or the bits that its modulus lacks: none (0) or no number of
+    them (inf) would help a schedule that is of no use for other reasons."""
+    params = schedule.params
+    lowered = _assemble(plans.graph, plan, params, plans.target)
+    program = lowered.server.program
+    if params.engine == "seal" and coarsest(program, params) < COARSEST:
+        return 0
+    if not schedule.rotates_at_top and _rotates_at_top(program):
+        return 0
+    if missing := missing_for_constants(program, params):
+        return missing
+    exact = simulate(lowered.client, program, sample.inputs)
+    _check_exact(sample.outputs, exact.outputs)
+    noisy = simulate(lowered.client, program, sample.inputs, noise_seed=0, spare_bits=spare_bits)
+    # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
+    return max(exact.missing_bits, noisy.missing_bits) or replace(
+        lowered, exact=exact, noisy=noisy
+    )
 
 
 def _refuse_constant_outputs(graph: TensorGraph) -> None:

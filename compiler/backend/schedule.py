@@ -83,12 +83,14 @@ class Schedule:
     """Parameters and the rescaling that they are made for.
 
     `precision` predicts the bits between values of size one and the noise of the worst single
-    operation. `rotates_at_top` says whether a ciphertext may be rotated at its highest level.
+    operation. `work` is about what key switching it makes for. `rotates_at_top` says whether a
+    ciphertext may be rotated at its highest level.
     """
 
     params: CkksParams
     rescaling: Rescaling
     precision: float
+    work: float = 0.0
     rotates_at_top: bool = True
 
 
@@ -115,13 +117,13 @@ def seal_schedules(steps: tuple[Step, ...], headroom: int, log_n: int) -> list[S
             at = walks.most_precise(rules)
             if at is None:
                 continue
-            schedule = _schedule(walks, rules, at)
+            schedule = _schedule(walks, rules, at, steps)
             key = (schedule.rescaling.rescales, low_rotations)
             if key not in found or schedule.precision > found[key].precision:
                 found[key] = schedule
     # With or without low rotations the best is often the same.
     unlike = {(s.params, s.rescaling): s for s in found.values()}
-    return sorted(unlike.values(), key=lambda s: (_work(s.rescaling, steps), -s.precision))
+    return sorted(unlike.values(), key=lambda s: (s.work, -s.precision))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,7 +229,7 @@ def _extra_bits(log_n: int, scale: Vector) -> Vector:
     return extra
 
 
-def _schedule(walks: _Walks, rules: int, at: int) -> Schedule:
+def _schedule(walks: _Walks, rules: int, at: int, steps: tuple[Step, ...]) -> Schedule:
     *chain, special = walks.primes(rules, at)
     log_scales, drops = (x[:, rules, at].tolist() for x in (walks.log_scales, walks.drops))
     params = CkksLiteral(
@@ -239,7 +241,8 @@ def _schedule(walks: _Walks, rules: int, at: int) -> Schedule:
     ).check()
     rescales = tuple(b > 0 for b in drops)
     scales = tuple(round(s * SCALE_UNITS) / SCALE_UNITS for s in log_scales)
-    return Schedule(params, Rescaling(rescales, scales, tuple(drops)), float(PRECISIONS[at]))
+    rescaling = Rescaling(rescales, scales, tuple(drops))
+    return Schedule(params, rescaling, float(PRECISIONS[at]), _work(rescaling, steps))
 
 
 def _work(rescaling: Rescaling, steps: tuple[Step, ...]) -> float:
