@@ -35,12 +35,13 @@ POLYNOMIAL_FILE = "polynomial.npy"
 class Settings:
     """How a contestant is to be run.
 
-    `engine` is for eer; `parameters` for peers, which leave ring, scale and levels to their user.
-    `batch` is the windows of a message, or cases.AUTO.
+    `engine` and `tolerance` (a share of labels) are for eer; `parameters` for peers, which leave
+    ring, scale and levels to their user. `batch` is the windows of a message, or cases.AUTO.
     `memory_gb` caps the address space, `core` is the CPU that the process is bound to.
     """
 
     engine: str
+    tolerance: float
     batch: int
     parameters: Json
     memory_gb: float

@@ -26,6 +26,7 @@ def compile_task(folder: Path) -> Json:
     own = ENCRYPTED_WEIGHTS.get((data.task, data.variant), ())
     options = Options(
         engine=settings.engine,
+        tolerance=settings.tolerance,
         batch="auto" if settings.batch == AUTO else settings.batch,
         encrypt_weights=own,
     )

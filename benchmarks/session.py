@@ -126,7 +126,12 @@ def _prepare(
     if case.onnx is not None:
         (folder / ONNX_FILE).write_bytes(case.onnx.read_bytes())
     Settings(
-        entry.engine, case.batch, entry.parameters, conditions.memory_gb, conditions.core
+        entry.engine,
+        case.percent / 100,
+        case.batch,
+        entry.parameters,
+        conditions.memory_gb,
+        conditions.core,
     ).save(folder)
     return _Record(entry, folder, failure=entry.unable)
 

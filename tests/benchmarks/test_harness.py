@@ -54,12 +54,16 @@ def test_cases_by_name() -> None:
     assert parse("T1/square/128") == Case("T1", "square", 128)
     assert parse("T1/square/auto").name == "T1/square/auto"
     assert parse("T3/silu").name == "T3/silu"
+    assert parse("T1/silu:2%") == Case("T1", "silu", percent=2.0)
+    assert parse("T1/silu:0.5%/16").name == "T1/silu:0.5%/16"
+    assert parse("T1/silu:1%").name == "T1/silu"
     assert parse("T1/square/128").name == "T1/square/128"
     assert [case.name for case in parse_all([])] == list(STANDARD)
 
 
 @pytest.mark.parametrize(
-    "text", ["T9/square", "T1/tanh", "T1", "T1/square/many", "T1/square/0", "wesad/square"]
+    "text",
+    ["T9/square", "T1/tanh", "T1", "T1/square/many", "T1/square/0", "T1/silu:", "T1/silu:0%"],
 )
 def test_a_case_that_is_not_there(text: str) -> None:
     with pytest.raises(UsageError, match="there is no case"):
