@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 
@@ -82,28 +83,56 @@ def plan_graph(
     Raises ParameterError where some map has no plan.
     """
     levels = assign_levels(graph)
-    groups = _alignment_groups(graph)
     rescaling = rescaling or Rescaling.eager(max(levels, default=0))
-    beam = [Plan(slots, levels, rescaling, {}, {}, 0.0)]
-    for number, node in enumerate(graph.nodes):
+    start = Plan(slots, levels, rescaling, {}, {}, 0.0)
+    looking = _Looking(graph, _alignment_groups(graph), cost, search)
+    # Costs only grow: what costs more half-way than a whole plan, quickly found, cannot win.
+    quick = _best(looking, start, 1, inf)
+    best = _best(looking, start, search.beam, inf if isinstance(quick, int) else quick.milliseconds)
+    if isinstance(best, int):
+        node = graph.nodes[best]
+        raise ParameterError(
+            f"no layout was found for {node.origin} with {slots} slots to a ciphertext",
+            where=str(node.origin),
+            hint="make the layer smaller, or compile with a smaller batch",
+        )
+    return best
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Looking:
+    """What is looked at, how hard, and plans that are known: by node and by what they depend on,
+    the layouts of the operands and of what the node is multiplied with."""
+
+    graph: TensorGraph
+    groups: dict[int, int]
+    cost: CostModel
+    search: Search
+    affine: dict[tuple[int, bytes], list[AffinePlan]] = field(default_factory=dict)
+    contractions: dict[tuple[int, bytes], list[ContractionPlan]] = field(default_factory=dict)
+
+
+def _best(looking: _Looking, start: Plan, beam: int, limit: float) -> Plan | int:
+    """The cheapest plan of a beam search, or the node for which none was found.
+
+    States that cost more than `limit` are not looked at.
+    """
+    graph = looking.graph
+    states = [start]
+    for number in range(len(graph.nodes)):
+        live = sorted(_live(graph, number))
         successors: dict[bytes, Plan] = {}
-        for state in beam:
-            for new in _extend(graph, number, node, state, groups, cost, search):
-                key = b"".join(
-                    new.layouts[n].signature()
-                    for n in sorted(_live(graph, number))
-                    if n in new.layouts
-                )
+        for state in states:
+            if state.milliseconds > limit:
+                break
+            for new in _extend(looking, number, state):
+                key = b"".join(new.layouts[n].signature() for n in live if n in new.layouts)
                 if key not in successors or new.milliseconds < successors[key].milliseconds:
                     successors[key] = new
         if not successors:
-            raise ParameterError(
-                f"no layout was found for {node.origin} with {slots} slots to a ciphertext",
-                where=str(node.origin),
-                hint="make the layer smaller, or compile with a smaller batch",
-            )
-        beam = sorted(successors.values(), key=lambda s: s.milliseconds)[: search.beam]
-    return beam[0]
+            return number
+        states = sorted(successors.values(), key=lambda s: s.milliseconds)[:beam]
+    return states[0]
 
 
 def _live(graph: TensorGraph, number: int) -> set[int]:
@@ -111,15 +140,9 @@ def _live(graph: TensorGraph, number: int) -> set[int]:
     return {o for n in graph.nodes[number + 1 :] for o in n.operands if o <= number} | {number}
 
 
-def _extend(
-    graph: TensorGraph,
-    number: int,
-    node: Node,
-    state: Plan,
-    groups: dict[int, int],
-    cost: CostModel,
-    search: Search,
-) -> Iterator[Plan]:
+def _extend(looking: _Looking, number: int, state: Plan) -> Iterator[Plan]:
+    graph, groups, cost = looking.graph, looking.groups, looking.cost
+    node = graph.nodes[number]
     depth = state.levels[number]
     before, after = state.rescaling.level(depth + 1), state.rescaling.level(depth)
     match node.op:
@@ -144,35 +167,19 @@ def _extend(
                 raise InternalError(f"the operands of {node.origin} lie in different layouts")
             each = cost.multiply(before) + cost.relinearise(before) + cost.rescale(before)
             yield _with(state, number, Layout(common), a.ciphers * each)
-        case Affine(matrices, _):
-            operands = [graph.nodes[o] for o in node.operands]
-            task = AffineTask(
-                matrices,
-                tuple(
-                    None if isinstance(x.op, Input) else state.layouts[o]
-                    for o, x in zip(node.operands, operands, strict=True)
-                ),
-                before,
-                after,
-                state.slots,
-                shown=not graph.users(number),
-            )
-
-            def plans(chosen: AffineTask) -> list[AffinePlan]:
-                choices = [
-                    (t, pattern)
-                    for t in (chosen, chosen.prefolded(), chosen.by_taps(node.shape))
-                    if t is not None
-                    for pattern in _patterns(graph, number, node, state, groups, t)
-                ]
-                return best_plans(choices, cost, search.keep, search.effort)
-
-            for found in plans(task) or plans(task.in_natural_order()):
+        case Affine():
+            key = number, _read(looking, number, state)
+            if key not in looking.affine:
+                looking.affine[key] = _affine_plans(looking, number, state, (before, after))
+            for found in looking.affine[key]:
                 new = _with(state, number, found.layout, found.milliseconds)
                 new.affine[number] = found
                 yield new
         case Contraction():
-            for made in _contractions(graph, number, node.op, state, (before, after), cost, search):
+            key = number, _read(looking, number, state)
+            if key not in looking.contractions:
+                looking.contractions[key] = _contractions(looking, number, state, (before, after))
+            for made in looking.contractions[key]:
                 new = _with(state, number, made.layout, made.milliseconds)
                 new.contractions[number] = made
                 yield new
@@ -180,16 +187,49 @@ def _extend(
             raise InternalError(f"{type(node.op).__name__} reached the planner")
 
 
-def _contractions(
-    graph: TensorGraph,
-    number: int,
-    op: Contraction,
-    state: Plan,
-    levels: tuple[int, int],
-    cost: CostModel,
-    search: Search,
-) -> list[ContractionPlan]:
+def _read(looking: _Looking, number: int, state: Plan) -> bytes:
+    """Equal where a node reads the same layouts, and is to have the same itself."""
+    layouts = [state.layouts.get(o) for o in looking.graph.nodes[number].operands]
+    layouts.append(_partner(number, state, looking.groups))
+    return b",".join(b"" if layout is None else layout.signature() for layout in layouts)
+
+
+def _affine_plans(
+    looking: _Looking, number: int, state: Plan, levels: tuple[int, int]
+) -> list[AffinePlan]:
+    graph = looking.graph
     node = graph.nodes[number]
+    assert isinstance(node.op, Affine)
+    operands = [graph.nodes[o] for o in node.operands]
+    task = AffineTask(
+        node.op.matrices,
+        tuple(
+            None if isinstance(x.op, Input) else state.layouts[o]
+            for o, x in zip(node.operands, operands, strict=True)
+        ),
+        *levels,
+        state.slots,
+        shown=not graph.users(number),
+    )
+
+    def plans(chosen: AffineTask) -> list[AffinePlan]:
+        choices = [
+            (t, pattern)
+            for t in (chosen, chosen.prefolded(), chosen.by_taps(node.shape))
+            if t is not None
+            for pattern in _patterns(graph, number, node, state, looking.groups, t)
+        ]
+        return best_plans(choices, looking.cost, looking.search.keep, looking.search.effort)
+
+    return plans(task) or plans(task.in_natural_order())
+
+
+def _contractions(
+    looking: _Looking, number: int, state: Plan, levels: tuple[int, int]
+) -> list[ContractionPlan]:
+    graph = looking.graph
+    node = graph.nodes[number]
+    assert isinstance(node.op, Contraction)
     a, b = (
         None if isinstance(graph.nodes[o].op, Input) else state.layouts[o]
         for o in node.operands[:2]
@@ -202,8 +242,8 @@ def _contractions(
             patterns += replicated(order, state.slots, f"order {n}")
         else:
             patterns.append(split_over_ciphers(order, state.slots))
-    task = ContractionTask(op, (a, b), *levels, state.slots)
-    return contraction_plans(task, patterns, cost, search.keep)
+    task = ContractionTask(node.op, (a, b), *levels, state.slots)
+    return contraction_plans(task, patterns, looking.cost, looking.search.keep)
 
 
 def _with(state: Plan, number: int, layout: Layout, milliseconds: float) -> Plan:
