@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf, log2
 
@@ -88,25 +88,28 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     the program does not compute what the graph does.
     """
     _refuse_constant_outputs(graph)
-    plans = _Plans(graph, target)
+    plans = _Plans(graph, target, sample)
     try:
-        return _lower(plans, sample, SPARE_BITS + OTHER_NOISE_BITS)
+        return _lower(plans, SPARE_BITS + OTHER_NOISE_BITS)
     except ParameterError:
         if max(assign_levels(graph)) > deepest(target.engine):
             raise
-        return _lower(plans, sample, SPARE_BITS)
+        return _lower(plans, SPARE_BITS)
 
 
 @dataclass(slots=True, eq=False)
 class _Plans:
-    """Plans for one graph, each looked for once.
+    """Plans for one graph, each looked for and simulated on the sample once.
 
-    Costs depend on levels, not on the primes' sizes: so does the plan.
+    Costs depend on levels, not on the primes' sizes: so does the plan. Scales and noise depend on
+    all primes but the base, which only makes room.
     """
 
     graph: TensorGraph
     target: Target
+    sample: Sample
     found: dict[tuple[int, tuple[bool, ...]], Plan | ParameterError] = field(default_factory=dict)
+    simulated: dict[Hashable, tuple[float, Simulation, Simulation]] = field(default_factory=dict)
 
     def plan(self, schedule: Schedule) -> Plan:
         """Raises ParameterError where there is none."""
@@ -126,11 +129,27 @@ class _Plans:
             raise known
         return replace(known, rescaling=rescaling)
 
+    def simulate(self, schedule: Schedule, lowered: Lowered) -> tuple[Simulation, Simulation]:
+        """The schedule's model without noise and with it."""
+        params, program = schedule.params, lowered.server.program
+        base, *others = params.log_q
+        key = params.log_n, *others, params.log_p, params.log_scale, schedule.rescaling
+        if key not in self.simulated:
+            exact = simulate(lowered.client, program, self.sample.inputs)
+            _check_exact(self.sample.outputs, exact.outputs)
+            noisy = simulate(lowered.client, program, self.sample.inputs, noise_seed=0)
+            self.simulated[key] = base, exact, noisy
+        known, exact, noisy = self.simulated[key]
+        return (
+            replace(exact, excess=exact.excess + known - base),
+            replace(noisy, excess=noisy.excess + known - base),
+        )
 
-def _lower(plans: _Plans, sample: Sample, spare_bits: int) -> Lowered:
+
+def _lower(plans: _Plans, spare_bits: int) -> Lowered:
     """The first schedule that the target accepts, or another on the same ring that makes for about
     as much work by its own estimate and for less by that of its plan."""
-    graph, target = plans.graph, plans.target
+    graph, target, sample = plans.graph, plans.target, plans.sample
     depth = max(assign_levels(graph))
     steps = steps_of(graph)
     headroom = _headroom(sample)
@@ -155,7 +174,7 @@ def _lower(plans: _Plans, sample: Sample, spare_bits: int) -> Lowered:
             continue
         if best is not None and plan.milliseconds >= best[1].plan.milliseconds:
             continue
-        made = _try(plans, plan, candidate, sample, spare_bits)
+        made = _try(plans, plan, candidate, spare_bits)
         if isinstance(made, Lowered):
             seen = candidate, made.noisy
             if target.accepts(made.noisy.outputs):
@@ -191,9 +210,7 @@ def _at_best(
     }
 
 
-def _try(
-    plans: _Plans, plan: Plan, schedule: Schedule, sample: Sample, spare_bits: int
-) -> Lowered | float:
+def _try(plans: _Plans, plan: Plan, schedule: Schedule, spare_bits: int) -> Lowered | float:
     """The plan's model, simulated; or the bits that its modulus lacks: none (0) or no number of
     them (inf) would help a schedule that is of no use for other reasons."""
     params = schedule.params
@@ -205,13 +222,10 @@ def _try(
         return 0
     if missing := missing_for_constants(program, params):
         return missing
-    exact = simulate(lowered.client, program, sample.inputs)
-    _check_exact(sample.outputs, exact.outputs)
-    noisy = simulate(lowered.client, program, sample.inputs, noise_seed=0, spare_bits=spare_bits)
+    exact, noisy = plans.simulate(schedule, lowered)
     # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
-    return max(exact.missing_bits, noisy.missing_bits) or replace(
-        lowered, exact=exact, noisy=noisy
-    )
+    lacking = max(s.missing_bits(spare_bits) for s in (exact, noisy))
+    return lacking or replace(lowered, exact=exact, noisy=noisy)
 
 
 def _refuse_constant_outputs(graph: TensorGraph) -> None:
@@ -289,7 +303,7 @@ def _assemble(graph: TensorGraph, plan: Plan, params: CkksParams, target: Target
         program.rotation_levels,
         program.conjugation_level,
     )
-    untried = Simulation({}, 0)
+    untried = Simulation({}, -inf)
     server = ServerModel.of(client, program)
     return Lowered(client, server, plan, untried, untried, emitted.values)
 

@@ -33,12 +33,17 @@ polynomial of degree 28 the largest of 64 windows differs by two bits between ei
 class Simulation:
     """Outputs by name [windows, elements], and how full the modulus was.
 
-    `missing_bits` is by how many bits the largest value (spare bits included) exceeds what the
-    modulus at its level holds; 0 where everything fits, infinite where noise knows no bounds.
+    `excess` is log2 of the largest value over what the modulus at its level holds, infinite where
+    noise knows no bounds.
     """
 
     outputs: dict[str, Vector]
-    missing_bits: float
+    excess: float
+
+    def missing_bits(self, spare_bits: int = SPARE_BITS) -> float:
+        """By how many bits the modulus is too small, if so many are to be left; 0 where it is not,
+        infinite where none is large enough."""
+        return float(np.ceil(max(0.0, self.excess + spare_bits)))
 
 
 def simulate(
@@ -46,7 +51,6 @@ def simulate(
     program: Program,
     inputs: Mapping[str, Vector],
     noise_seed: int | None = None,
-    spare_bits: int = SPARE_BITS,
 ) -> Simulation:
     """Run `program` on windows [windows, elements] of each input, `client.batch` at a time."""
     noise = None
@@ -73,7 +77,7 @@ def simulate(
         for spec in client.outputs:
             parts[spec.name].append(unpack_windows(decrypted, spec, stop - start, client.batch))
     outputs = {name: np.concatenate(found).reshape(windows, -1) for name, found in parts.items()}
-    return Simulation(outputs, float(np.ceil(max(0.0, watched.excess + spare_bits))))
+    return Simulation(outputs, watched.excess)
 
 
 def _packed(

@@ -22,7 +22,7 @@ def test_the_slot_interpreter_computes_both_parts() -> None:
     halves = dense_model()
     found = simulate(halves.client, halves.server.program, {"x": X})
     np.testing.assert_allclose(found.outputs["scores"], dense(X), atol=1e-12)
-    assert found.missing_bits == 0
+    assert found.missing_bits() == 0
 
 
 def test_noise_of_imaginary_parts_is_simulated() -> None:
@@ -46,7 +46,7 @@ def test_imaginary_parts_count_for_the_room_in_the_modulus() -> None:
     client = replace(client, inputs=(spec,), rotations=(), rotation_levels=())
     found = simulate(client, program, {"x": np.full((1, 8), 2.0**13)})
     # 40 bits at level 0, of which a scale of 30 bits, 13 and a sign take 44.
-    assert found.missing_bits == 13 + 30 + 1 + SPARE_BITS - 40
+    assert found.missing_bits() == 13 + 30 + 1 + SPARE_BITS - 40
     assert not found.outputs["scores"].any()
 
 

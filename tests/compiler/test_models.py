@@ -80,7 +80,7 @@ def test_idle_slots_never_outgrow_the_modulus() -> None:
     rows = {"x": data["x"].reshape(64, -1)}
     for seed in range(1, 5):
         noisy = simulate(compiled.client, compiled.server.program, rows, noise_seed=seed)
-        assert noisy.missing_bits == 0
+        assert noisy.missing_bits() == 0
     found = verify(compiled, data, windows=3)
     assert found.noise.max_error < expected_noise(compiled.report)
 
