@@ -153,7 +153,8 @@ def shipped(engine: str) -> Costs:
 class CostModel:
     """Milliseconds of CPU time on one core, for ring dimension 2^log_n; by default SEAL's.
 
-    Operands of level l have l + 1 primes.
+    Operands of level l have l + 1 primes. Where an operation asks for `parts`, its operand's
+    polynomials, three take half as long again as two, each being treated alike.
     """
 
     log_n: int
@@ -178,9 +179,9 @@ class CostModel:
         """A product with the imaginary unit, as of a value that no product has read."""
         return self.operand(level) + self.multiply_plain(level)
 
-    def multiply_plain(self, level: int) -> float:
+    def multiply_plain(self, level: int, parts: int = 2) -> float:
         """A product with a plaintext, within a sum of them."""
-        return self._at("multiply_plain", level)
+        return self._at("multiply_plain", level) * parts / 2
 
     def operand(self, level: int) -> float:
         """What the first product that reads a ciphertext does to it."""
@@ -197,22 +198,22 @@ class CostModel:
     def relinearise(self, level: int) -> float:
         return self._at("relinearise", level)
 
-    def add(self, level: int) -> float:
-        return self._at("add", level)
+    def add(self, level: int, parts: int = 2) -> float:
+        return self._at("add", level) * parts / 2
 
-    def accumulate(self, level: int) -> float:
+    def accumulate(self, level: int, parts: int = 2) -> float:
         """A summand added to a sum that is under way: of products, or of a fold."""
-        return self._at("accumulate", level)
+        return self._at("accumulate", level) * parts / 2
 
     def add_plain(self, level: int) -> float:
         return self._at("add_plain", level)
 
-    def rescale(self, level: int) -> float:
-        return self._at("rescale", level)
+    def rescale(self, level: int, parts: int = 2) -> float:
+        return self._at("rescale", level) * parts / 2
 
-    def level_down(self, level: int) -> float:
+    def level_down(self, level: int, parts: int = 2) -> float:
         """From `level` to any below."""
-        return self._at("level_down", level)
+        return self._at("level_down", level) * parts / 2
 
     def encode(self, level: int) -> float:
         """A vector to a plaintext: once for each vector of weights, when a server starts."""
@@ -230,13 +231,14 @@ class CostModel:
         """A ciphertext's whole way in: by the client and by the server."""
         return self.send(level) + self.load(level)
 
-    def save(self, level: int) -> float:
+    def save(self, level: int, parts: int = 2) -> float:
         """An answer serialised by the server."""
-        return self._at("save", level)
+        return self._at("save", level) * parts / 2
 
-    def receive(self, level: int) -> float:
-        """An answer read, decrypted and decoded by the client."""
-        return self._at("receive", level)
+    def receive(self, level: int, parts: int = 2) -> float:
+        """An answer read, decrypted and decoded by the client. Half of it is decoding, which is
+        the same for three parts as for two."""
+        return self._at("receive", level) * (2 + parts) / 4
 
     def _at(self, operation: str, level: int) -> float:
         a, b, c = self._terms[operation]

@@ -13,7 +13,14 @@ from eer.runtime.executor import schedule
 from eer.runtime.fields import Json
 from eer.runtime.files import write_file
 from eer.runtime.params import CkksParams
-from eer.runtime.program import DotCipher, DotPlain, Program, infer_levels, operands
+from eer.runtime.program import (
+    DotCipher,
+    DotPlain,
+    Program,
+    infer_levels,
+    infer_parts,
+    operands,
+)
 
 from .predict import encoded_plains
 from .sizes import WORD, galois_levels, key_bytes_held
@@ -62,7 +69,7 @@ def predict_memory(program: Program, params: CkksParams) -> ServerMemory:
 
 def _most_ciphertexts(program: Program, params: CkksParams) -> float:
     """Bytes of ciphertexts at the fullest moment, as the executor frees them."""
-    levels = infer_levels(program)
+    levels, parts = infer_levels(program), infer_parts(program)
     # Whoever calls the executor keeps the inputs until the end.
     inputs = range(len(program.input_levels))
     held = {n: _cipher_bytes(params, levels[n]) for n in inputs}
@@ -70,13 +77,13 @@ def _most_ciphertexts(program: Program, params: CkksParams) -> float:
     factors: set[int] = set()
     for step in schedule(program):
         for number in step.numbers:
-            held[number] = _cipher_bytes(params, levels[number])
+            held[number] = parts[number] / 2 * _cipher_bytes(params, levels[number])
         ins = step.instructions[0]
         work = 0.0
         if isinstance(ins, DotPlain | DotCipher):
             # A sum, and the product that is added to it.
             read = set(operands(ins))
-            polynomials = 2 if isinstance(ins, DotPlain) else 3
+            polynomials = max(parts[v] for v in read) if isinstance(ins, DotPlain) else 3
             work = polynomials / 2 * _cipher_bytes(params, levels[min(read)])
             for value in read - factors:
                 held[value] = held.get(value, 0.0) + _factor_bytes(params, levels[value])

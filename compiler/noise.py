@@ -35,6 +35,7 @@ from eer.runtime.program import (
     TimesI,
     Vector,
     infer_levels,
+    infer_parts,
 )
 from eer.runtime.scales import assign_scales
 
@@ -141,7 +142,7 @@ def _follow(
     client: ClientModel, program: Program, noise: ClearEngine, vectors: Sequence[Slots]
 ) -> list[_Noisy]:
     """Every value of the program, without noise, and its noise's variance."""
-    levels = infer_levels(program)
+    levels, parts = infer_levels(program), infer_parts(program)
     scales = assign_scales(program, noise.moduli, client.input_scale)
     batch = client.batch
     fresh = noise.fresh_variance() / client.input_scale**2
@@ -184,16 +185,18 @@ def _follow(
                     _times(values[s], plain(number, k, p))
                     for k, (s, p) in enumerate(zip(srcs, plains, strict=True))
                 ]
-                made = finished(number, _sum(terms), rescale * noise.rescale_variance())
-            case DotCipher(pairs, rescale):
+                dropped = rescale * noise.rescale_variance(parts[number])
+                made = finished(number, _sum(terms), dropped)
+            case DotCipher(pairs, rescale, relinearise):
                 level = levels[pairs[0][0]]
                 drop = noise.moduli[level] if rescale else 1.0
-                switch = noise.switch_variance(level) / drop**2
+                switch = relinearise * noise.switch_variance(level) / drop**2
                 products = [
                     _squared(values[a]) if a == b else _times(values[a], values[b])
                     for a, b in pairs
                 ]
-                made = finished(number, _sum(products), switch + rescale * noise.rescale_variance())
+                dropped = rescale * noise.rescale_variance(parts[number])
+                made = finished(number, _sum(products), switch + dropped)
             case LevelDown(src, _):
                 made = values[src]
         values.append(made)

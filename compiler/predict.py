@@ -21,6 +21,7 @@ from eer.runtime.program import (
     Rotate,
     TimesI,
     infer_levels,
+    infer_parts,
 )
 
 from .cost import CostModel
@@ -54,14 +55,14 @@ class Prediction:
 
 def predict(program: Program, cost: CostModel) -> Prediction:
     """What one message through `program` takes, whatever the windows in it."""
-    levels = infer_levels(program)
-    costs = dict(_instructions(program, levels, cost))
+    levels, parts = infer_levels(program), infer_parts(program)
+    costs = dict(_instructions(program, levels, parts, cost))
     return Prediction(
         encrypt=sum(cost.send(level) for level in program.input_levels),
         load=sum(cost.load(level) for level in program.input_levels),
         instructions=tuple(costs[number] for number, _ in program),
-        save=sum(cost.save(levels[o]) for o in program.outputs),
-        decrypt=sum(cost.receive(levels[o]) for o in program.outputs),
+        save=sum(cost.save(levels[o], parts[o]) for o in program.outputs),
+        decrypt=sum(cost.receive(levels[o], parts[o]) for o in program.outputs),
         prepare=sum(cost.encode(level) for _, level in encoded_plains(program)),
     )
 
@@ -79,7 +80,7 @@ def encoded_plains(program: Program) -> set[tuple[int, int]]:
 
 
 def _instructions(
-    program: Program, levels: tuple[int, ...], cost: CostModel
+    program: Program, levels: tuple[int, ...], parts: tuple[int, ...], cost: CostModel
 ) -> Iterator[tuple[int, float]]:
     """(value number, milliseconds) of every instruction."""
     factors: set[int] = set()
@@ -104,22 +105,24 @@ def _instructions(
                 yield number, cost.conjugate(levels[src])
             case TimesI(src):
                 level = levels[src]
-                yield number, operands({src}, level) + cost.multiply_plain(level)
+                yield number, operands({src}, level) + cost.multiply_plain(level, parts[src])
             case AddPlain(src, _):
                 yield number, cost.add_plain(levels[src])
             case DotPlain(srcs, _, rescale, _):
-                level = levels[srcs[0]]
-                products = len(srcs) * cost.multiply_plain(level)
-                products += (len(srcs) - 1) * cost.accumulate(level) + rescale * cost.rescale(level)
+                level, most = levels[srcs[0]], parts[number]
+                products = sum(cost.multiply_plain(level, parts[s]) for s in srcs)
+                products += (len(srcs) - 1) * cost.accumulate(level, most)
+                products += rescale * cost.rescale(level, most)
                 yield number, products + operands(set(srcs), level)
-            case DotCipher(pairs, rescale):
+            case DotCipher(pairs, rescale, relinearise):
                 level = levels[pairs[0][0]]
                 total = operands({v for pair in pairs for v in pair}, level)
                 for a, b in pairs:
                     total += cost.square(level) if a == b else cost.multiply(level)
-                total += (len(pairs) - 1) * cost.accumulate(level) + cost.relinearise(level)
-                yield number, total + rescale * cost.rescale(level)
+                total += (len(pairs) - 1) * cost.accumulate(level)
+                total += relinearise * cost.relinearise(level)
+                yield number, total + rescale * cost.rescale(level, parts[number])
             case LevelDown(src, _):
-                yield number, cost.level_down(levels[src])
+                yield number, cost.level_down(levels[src], parts[src])
             case _:
-                yield number, cost.add(levels[number])
+                yield number, cost.add(levels[number], parts[number])

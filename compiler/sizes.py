@@ -9,7 +9,7 @@ import numpy as np
 from eer.runtime.fields import Json
 from eer.runtime.model import ClientModel
 from eer.runtime.params import CkksParams
-from eer.runtime.program import Program, infer_levels
+from eer.runtime.program import Program, infer_levels, infer_parts
 
 WORD = 8
 """Bytes of one residue before compression."""
@@ -25,8 +25,9 @@ def sizes_json(client: ClientModel, program: Program) -> Json:
     seal = params.engine == "seal"
     keys = _seal_keys if seal else _desilo_keys
     fresh = _seal_fresh if seal else _desilo_cipher
-    levels, galois = infer_levels(program), galois_levels(client)
-    answer = sum((2 if seal else 1) * fresh(params, levels[o]) for o in program.outputs)
+    levels, parts, galois = infer_levels(program), infer_parts(program), galois_levels(client)
+    # What `fresh` gives is one polynomial on SEAL, the other being a seed, and two on DESILO FHE.
+    answer = sum(parts[o] / (1 if seal else 2) * fresh(params, levels[o]) for o in program.outputs)
     return {
         "input_ciphertexts": len(client.input_levels),
         "upload_bytes": round(sum(fresh(params, level) for level in client.input_levels)),

@@ -38,6 +38,9 @@ class Capabilities:
     """`rotate_many` is cheaper than as many rotations."""
     process_wide_lock: bool
     """The library must not be entered by two threads at once."""
+    three_part: bool
+    """Products need not be relinearised: sums, products with plaintexts and decryption take three
+    polynomials."""
     forks: bool
     """Copies of a process (os.fork) can go on with the keys and values that it holds."""
 
@@ -99,13 +102,22 @@ class Evaluator(Protocol):
     ) -> Cipher:
         """Sum of products; one rescale, unless it is put off (Capabilities.lazy_rescale)."""
 
-    def dot_cipher(self, pairs: Sequence[tuple[Cipher, Cipher]], rescale: bool = True) -> Cipher:
-        """Sum of products (a square where both are one object), relinearised; one rescale,
-        unless it is put off (Capabilities.lazy_rescale)."""
+    def dot_cipher(
+        self,
+        pairs: Sequence[tuple[Cipher, Cipher]],
+        rescale: bool = True,
+        relinearise: bool = True,
+    ) -> Cipher:
+        """Sum of products (a square where both are one object), with one rescale unless it is put
+        off (Capabilities.lazy_rescale). Without `relinearise` (Capabilities.three_part) it has
+        three polynomials, and is refused where they are not of use."""
 
     def level_down(self, a: Cipher, level: int) -> Cipher: ...
     def level(self, a: Cipher) -> int: ...
     def scale(self, a: Cipher) -> float: ...
+
+    def parts(self, a: Cipher) -> int:
+        """Polynomials: 2, or 3 in what comes of a product that was not relinearised."""
 
 
 class Engine(Protocol):

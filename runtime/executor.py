@@ -175,9 +175,9 @@ class Executor:
             case DotPlain(srcs=srcs, rescale=rescale):
                 factors = plains[number]
                 return lambda values: [ev.dot_plain([values[s] for s in srcs], factors, rescale)]
-            case DotCipher(pairs, rescale):
+            case DotCipher(pairs, rescale, relinearise):
                 return lambda values: [
-                    ev.dot_cipher([(values[a], values[b]) for a, b in pairs], rescale)
+                    ev.dot_cipher([(values[a], values[b]) for a, b in pairs], rescale, relinearise)
                 ]
             case LevelDown(src, level):
                 return lambda values: [ev.level_down(values[src], level)]

@@ -93,13 +93,15 @@ class DotPlain:
 
 @dataclass(frozen=True, slots=True)
 class DotCipher:
-    """Sum over k of a_k * b_k, slot-wise, relinearised; with `rescale` one rescale: one level down.
+    """Sum over k of a_k * b_k, slot-wise; with `rescale` one rescale: one level down.
 
-    A pair of the same value twice is a square.
+    A pair of the same value twice is a square. Without `relinearise` the result keeps the product's
+    three polynomials: it can be decrypted, but neither rotated nor multiplied by a ciphertext.
     """
 
     pairs: tuple[tuple[int, int], ...]
     rescale: bool = True
+    relinearise: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,7 @@ def infer_levels(program: Program) -> tuple[int, ...]:
                 if len(srcs) != len(plains) or any(not 0 <= p < n_plain for p in plains):
                     raise InternalError(f"%{number}: operands and plaintexts do not pair: {ins}")
                 level -= rescale
-            case DotCipher(_, rescale):
+            case DotCipher(rescale=rescale):
                 level -= rescale
             case AddPlain(_, plain) if not 0 <= plain < n_plain:
                 raise InternalError(f"%{number} reads a plaintext that is not there: {ins}")
@@ -225,3 +227,16 @@ def infer_levels(program: Program) -> tuple[int, ...]:
     if any(not 0 <= o < len(levels) for o in program.outputs):
         raise InternalError("an output is not a value of the program")
     return tuple(levels)
+
+
+def infer_parts(program: Program) -> tuple[int, ...]:
+    """How many polynomials every value has, 2 or 3: InternalError where one of three is rotated,
+    conjugated or multiplied by a ciphertext."""
+    parts = [2] * len(program.input_levels)
+    for number, ins in program:
+        most = max(parts[r] for r in operands(ins))
+        if most > 2 and isinstance(ins, Rotate | Conjugate | DotCipher):
+            raise InternalError(f"%{number} reads a product that is not relinearised: {ins}")
+        kept = isinstance(ins, DotCipher) and not ins.relinearise
+        parts.append(3 if kept else most)
+    return tuple(parts)

@@ -2,7 +2,7 @@
 
 Each instruction is `opcode, number of arguments, arguments...`; DotPlain's arguments are
 whether it rescales, its wanted scale, its sources and then its plaintexts; DotCipher's whether it
-rescales, and its pairs one after the other.
+rescales (1) plus whether it goes without relinearisation (2), and its pairs one after the other.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ def _encode(instruction: Instruction) -> tuple[int, tuple[int, ...]]:
         case DotPlain(srcs, plains, rescale, log_scale):
             wanted = _NO_SCALE if log_scale is None else round(log_scale * SCALE_UNITS)
             return _DOT_PLAIN, (int(rescale), wanted, *srcs, *plains)
-        case DotCipher(pairs, rescale):
-            return _DOT_CIPHER, (int(rescale), *(v for pair in pairs for v in pair))
+        case DotCipher(pairs, rescale, relinearise):
+            flags = rescale + 2 * (not relinearise)
+            return _DOT_CIPHER, (flags, *(v for pair in pairs for v in pair))
         case LevelDown(src, level):
             return _LEVEL_DOWN, (src, level)
 
@@ -74,7 +75,7 @@ def _encode(instruction: Instruction) -> tuple[int, tuple[int, ...]]:
 def decode_instructions(words: NDArray[np.int64], where: str) -> tuple[Instruction, ...]:
     """The instructions of int64 [words]; raises ArtifactError where they are not any.
 
-    Only their form is checked here; `infer_levels` checks what they refer to.
+    Only their form is checked here; `infer_levels` and `infer_parts` check what they refer to.
     """
     numbers: list[int] = words.tolist()
     instructions: list[Instruction] = []
@@ -112,9 +113,9 @@ def _decode(opcode: int, arguments: list[int]) -> Instruction | None:
             if scale is not None and not 0 <= scale <= MAX_LOG_SCALE:
                 return None
             return DotPlain(tuple(terms[:half]), tuple(terms[half:]), bool(rescale), scale)
-        case (6, [0 | 1 as rescale, _, _, *_]) if len(arguments) % 2 == 1:
+        case (6, [0 | 1 | 2 | 3 as flags, _, _, *_]) if len(arguments) % 2 == 1:
             pairs = tuple(zip(arguments[1::2], arguments[2::2], strict=True))
-            return DotCipher(pairs, bool(rescale))
+            return DotCipher(pairs, bool(flags & 1), not flags & 2)
         case (7, [src, level]):
             return LevelDown(src, level)
         case (8, [src]):

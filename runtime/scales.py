@@ -111,7 +111,7 @@ def assign_scales(program: Program, moduli: Sequence[float], input_scale: float)
                 logs.append(logs[a])
             case DotPlain(log_scale=wanted):
                 logs.append(solver.variable(nominal if wanted is None else wanted))
-            case DotCipher(pairs, rescale):
+            case DotCipher(pairs, rescale, _):
                 first, *others = (logs[a].plus(logs[b]) for a, b in pairs)
                 for other in others:
                     solver.equate(first, other, f"%{number}")

@@ -200,6 +200,12 @@ class Server:
                 where=message.where,
                 hint="run eer encrypt again",
             )
+        if self._evaluator.parts(cipher) != 2:
+            raise ArtifactError(
+                f"ciphertext {number} is a product that was not relinearised, not a fresh one",
+                where=message.where,
+                hint="run eer encrypt again",
+            )
         return cipher
 
 

@@ -11,7 +11,7 @@ from .fields import Fields
 from .identity import params_from_json, params_to_json
 from .model import Index, InputPort, ServerModel, StateOutput
 from .params import CkksParams
-from .program import LevelDown, Program, Rotate, Slots, Vector, infer_levels
+from .program import LevelDown, Program, Rotate, Slots, Vector, infer_levels, infer_parts
 from .program_codec import decode_instructions, encode_instructions
 
 _AGAIN = "the file was not written by eer, or was changed: compile the model again"
@@ -136,6 +136,7 @@ def _program(container: Container, params: CkksParams, slots: int) -> Program:
         raise ArtifactError("labels and instructions do not pair", where=where, hint=_AGAIN)
     try:
         infer_levels(program)
+        infer_parts(program)
     except InternalError as problem:
         raise ArtifactError(
             f"the program breaks its rules: {problem.reason}", where=where, hint=_AGAIN

@@ -17,10 +17,11 @@ from eer.runtime.scales import assign_scales
 
 from ..cost import CostModel, Costs
 from ..ir.tensor import Affine, Input, Output, TensorGraph, Vector
-from .emit import Emitted, emit
+from .emit import Emitted
 from .levels import assign_levels, deepest_path, levels_used, steps_of
 from .parameters import deepest, schedules
 from .planner import Plan, Search, plan_graph
+from .relinearise import emit_sparing
 from .schedule import Schedule
 from .simulate import OTHER_NOISE_BITS, SPARE_BITS, Simulation, simulate
 
@@ -129,11 +130,11 @@ class _Plans:
             raise known
         return replace(known, rescaling=rescaling)
 
-    def simulate(self, schedule: Schedule, lowered: Lowered) -> tuple[Simulation, Simulation]:
-        """The schedule's model without noise and with it."""
-        params, program = schedule.params, lowered.server.program
+    def simulate(self, lowered: Lowered) -> tuple[Simulation, Simulation]:
+        """The model without noise and with it."""
+        params, program = lowered.client.params, lowered.server.program
         base, *others = params.log_q
-        key = params.log_n, *others, params.log_p, params.log_scale, schedule.rescaling
+        key = params.log_n, *others, params.log_p, params.log_scale, lowered.plan.rescaling
         if key not in self.simulated:
             exact = simulate(lowered.client, program, self.sample.inputs)
             _check_exact(self.sample.outputs, exact.outputs)
@@ -213,16 +214,15 @@ def _at_best(
 def _try(plans: _Plans, plan: Plan, schedule: Schedule, spare_bits: int) -> Lowered | float:
     """The plan's model, simulated; or the bits that its modulus lacks: none (0) or no number of
     them (inf) would help a schedule that is of no use for other reasons."""
-    params = schedule.params
-    lowered = _assemble(plans.graph, plan, params, plans.target)
-    program = lowered.server.program
+    lowered = _assemble(plans.graph, plan, schedule, plans.target)
+    program, params = lowered.server.program, lowered.client.params
     if params.engine == "seal" and coarsest(program, params) < COARSEST:
         return 0
     if not schedule.rotates_at_top and _rotates_at_top(program):
         return 0
     if missing := missing_for_constants(program, params):
         return missing
-    exact, noisy = plans.simulate(schedule, lowered)
+    exact, noisy = plans.simulate(lowered)
     # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
     lacking = max(s.missing_bits(spare_bits) for s in (exact, noisy))
     return lacking or replace(lowered, exact=exact, noisy=noisy)
@@ -283,8 +283,10 @@ def _headroom(sample: Sample) -> int:
     return max(3, int(np.ceil(np.log2(max(largest, 1e-9)))) + 3)
 
 
-def _assemble(graph: TensorGraph, plan: Plan, params: CkksParams, target: Target) -> Lowered:
-    emitted = emit(graph, plan)
+def _assemble(graph: TensorGraph, plan: Plan, schedule: Schedule, target: Target) -> Lowered:
+    cost = CostModel(schedule.params.log_n, target.costs)
+    emitted, schedule = emit_sparing(graph, plan, schedule, cost)
+    plan, params = replace(plan, rescaling=schedule.rescaling), schedule.params
     inputs = _input_specs(graph, emitted, target)
     outputs = _output_specs(graph, plan, emitted, target)
     program = emitted.program

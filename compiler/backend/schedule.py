@@ -7,9 +7,9 @@ to the scale: with half as many primes everything is cheaper, key switches three
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from math import log2
+from math import ceil, log2
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,10 @@ from .primes import enough_primes
 LARGEST_PRIME = 60
 SMALLEST_RESCALE = 18
 """Bits below which a rescale is not worth a prime (and primes that are 1 mod 2N run out)."""
+
+QUICK_BASE = 49
+"""Bits from which on a base prime makes answers quick to save: SEAL compresses them by zstd, which
+takes three to four times as long over residues with more zero bytes, where it finds matches."""
 
 LEAST_PRECISION, MOST_PRECISION = 6.0, 32.0
 """Bits of precision below which a schedule is of no use, and beyond which nobody needs more."""
@@ -92,6 +96,50 @@ class Schedule:
     precision: float
     work: float = 0.0
     rotates_at_top: bool = True
+
+    def raised(self, bits: int) -> Schedule | None:
+        """The same with outputs at a scale so many bits higher; None where that cannot be.
+
+        The bits go from the last prime that is dropped to the base: all other scales and levels,
+        and the size of all primes together, stay as they are.
+        """
+        params, rescaling = self.params, self.rescaling
+        wanted = rescaling.log_scales[0]
+        if wanted is None or not rescaling.depth or not rescaling.rescales[1]:
+            return None
+        base, last, *others = params.log_q
+        chain = (base + bits, last - bits, *others)
+        if last - bits < SMALLEST_RESCALE or base + bits > max(params.log_q):
+            return None
+        if not enough_primes((*chain, *params.log_p), params.log_n):
+            return None
+        scales = (wanted + bits, *rescaling.log_scales[1:])
+        drops = (0.0, last - bits, *rescaling.drops[2:])
+        return replace(
+            self,
+            params=replace(params, log_q=chain),
+            rescaling=replace(rescaling, log_scales=scales, drops=drops),
+        )
+
+    @property
+    def three_part_scale(self) -> float | None:
+        """log2 of the least scale that a rescale of three polynomials may leave, not to err by more
+        than `precision` has it; None where the engine decides on scales.
+
+        It errs by the secret's size in a slot, sqrt(2N/3), times as much as one of two.
+        """
+        if self.rescaling.log_scales[0] is None:
+            return None
+        size = log2(2 * self.params.ring_dimension / 3) / 2
+        return self.params.log_n - 2 + self.precision + size
+
+    def for_three_parts(self) -> Schedule | None:
+        """The same with room for outputs that three polynomials are rescaled to; None where that
+        cannot be."""
+        least, held = self.three_part_scale, self.rescaling.log_scales[0]
+        if least is None or held is None:
+            return None
+        return self if held >= least else self.raised(ceil(least - held))
 
 
 class Step(Enum):
@@ -242,7 +290,8 @@ def _schedule(walks: _Walks, rules: int, at: int, steps: tuple[Step, ...]) -> Sc
     rescales = tuple(b > 0 for b in drops)
     scales = tuple(round(s * SCALE_UNITS) / SCALE_UNITS for s in log_scales)
     rescaling = Rescaling(rescales, scales, tuple(drops))
-    return Schedule(params, rescaling, float(PRECISIONS[at]), _work(rescaling, steps))
+    made = Schedule(params, rescaling, float(PRECISIONS[at]), _work(rescaling, steps))
+    return made.raised(max(0, QUICK_BASE - chain[0])) or made
 
 
 def _work(rescaling: Rescaling, steps: tuple[Step, ...]) -> float:

@@ -53,7 +53,7 @@ def _op(op: object) -> str:
 def print_program(program: Program) -> str:
     """The program as text; every line ends with the level of the value it defines.
 
-    A product that is not rescaled says so.
+    A product that is not rescaled, or not relinearised, says so.
     """
     levels = infer_levels(program)
     lines = [f"program slots={program.slots} rotations={list(program.rotations)}"]
@@ -68,8 +68,10 @@ def print_program(program: Program) -> str:
         detail = ""
         if isinstance(ins, Rotate):
             detail = f" by {ins.step}"
-        elif isinstance(ins, DotPlain | DotCipher) and not ins.rescale:
-            detail = " without rescale"
+        elif isinstance(ins, DotPlain | DotCipher):
+            bare = isinstance(ins, DotCipher) and not ins.relinearise
+            lacks = ["relinearisation"] * bare + ["rescale"] * (not ins.rescale)
+            detail = f" without {' or '.join(lacks)}" if lacks else ""
         lines.append(f"  %{number} = {type(ins).__name__}({reads}){detail}  @{levels[number]}")
     lines.append("  return " + ", ".join(f"%{o}" for o in program.outputs))
     return "\n".join(lines) + "\n"

@@ -105,15 +105,17 @@ class CheckedEngine(ABC):
 
     def save_cipher(self, a: Ciphertext) -> bytes:
         check_owner(a, Ciphertext, self.space)
-        frame = Frame("ciphertext", self.space, a.key_id, a.level, a.scale)
+        frame = Frame("ciphertext", self.space, a.key_id, a.level, a.scale, a.parts)
         return seal_frame(frame, self._save_cipher(a))
 
     def load_cipher(self, data: bytes) -> Ciphertext:
         frame, payload = open_frame(data, "ciphertext", self.space)
         if frame.level > self.params.max_level or frame.scale <= 0:
             raise ArtifactError(f"a ciphertext of level {frame.level} does not exist here")
-        handle = self._load_cipher(payload, frame.level, frame.scale)
-        return Ciphertext(handle, frame.level, frame.scale, frame.key_id, self.space)
+        if not 2 <= frame.parts <= (3 if self.capabilities.three_part else 2):
+            raise ArtifactError(f"a ciphertext of {frame.parts} polynomials does not exist here")
+        handle = self._load_cipher(payload, frame.level, frame.scale, frame.parts)
+        return Ciphertext(handle, frame.level, frame.scale, frame.key_id, self.space, frame.parts)
 
     def save_secret_key(self, key: SecretKey) -> bytes:
         payload = self._save_secret_key(self._secret(key))
@@ -190,7 +192,7 @@ class CheckedEngine(ABC):
     @abstractmethod
     def _save_cipher(self, a: Ciphertext) -> bytes: ...
     @abstractmethod
-    def _load_cipher(self, payload: memoryview, level: int, scale: float) -> Any: ...
+    def _load_cipher(self, payload: memoryview, level: int, scale: float, parts: int) -> Any: ...
     @abstractmethod
     def _save_secret_key(self, secret: Any) -> bytes: ...
     @abstractmethod

@@ -35,12 +35,12 @@ class CheckedEvaluator(ABC):
         return Plaintext(handle, level, scale, self._engine.space)
 
     def rotate(self, a: Ciphertext, step: int) -> Ciphertext:
-        self._own(a)
+        self._own_pair(a)
         step = self._step(step)
         return a if step == 0 else self._make(self._rotate(a, step), a.level, a.scale)
 
     def rotate_many(self, a: Ciphertext, steps: Sequence[int]) -> list[Ciphertext]:
-        self._own(a)
+        self._own_pair(a)
         wanted = [self._step(s) for s in steps]
         distinct = sorted(set(wanted) - {0})
         turned = {
@@ -50,7 +50,7 @@ class CheckedEvaluator(ABC):
         return [turned[s] if s else a for s in wanted]
 
     def rotate_add(self, a: Ciphertext, step: int) -> Ciphertext:
-        self._own(a)
+        self._own_pair(a)
         step = self._step(step)
         if step == 0:
             return self.add(a, a)
@@ -66,25 +66,25 @@ class CheckedEvaluator(ABC):
 
     def times_i(self, a: Ciphertext) -> Ciphertext:
         self._own(a)
-        return self._make(self._times_i(a), a.level, a.scale)
+        return self._make(self._times_i(a), a.level, a.scale, a.parts)
 
     def add(self, a: Ciphertext, b: Ciphertext) -> Ciphertext:
         self._same(a, b, "add")
-        return self._make(self._add(a, b), a.level, a.scale)
+        return self._make(self._add(a, b), a.level, a.scale, max(a.parts, b.parts))
 
     def sub(self, a: Ciphertext, b: Ciphertext) -> Ciphertext:
         self._same(a, b, "subtract")
-        return self._make(self._sub(a, b), a.level, a.scale)
+        return self._make(self._sub(a, b), a.level, a.scale, max(a.parts, b.parts))
 
     def negate(self, a: Ciphertext) -> Ciphertext:
         self._own(a)
-        return self._make(self._negate(a), a.level, a.scale)
+        return self._make(self._negate(a), a.level, a.scale, a.parts)
 
     def add_plain(self, a: Ciphertext, p: Plaintext) -> Ciphertext:
         self._own(a)
         self._own_plain(p, a.level)
         check_scales((a.scale, p.scale), "add a plaintext")
-        return self._make(self._add_plain(a, p), a.level, a.scale)
+        return self._make(self._add_plain(a, p), a.level, a.scale, a.parts)
 
     def dot_plain(
         self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], rescale: bool = True
@@ -99,27 +99,36 @@ class CheckedEvaluator(ABC):
         products = [a.scale * p.scale for a, p in zip(cts, pts, strict=True)]
         check_scales(products, "sum products with plaintexts")
         scale = products[0] / self._moduli[level] if rescale else products[0]
-        return self._make(self._dot_plain(cts, pts, scale, rescale), level - rescale, scale)
+        handle = self._dot_plain(cts, pts, scale, rescale)
+        return self._make(handle, level - rescale, scale, max(a.parts for a in cts))
 
     def dot_cipher(
-        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], rescale: bool = True
+        self,
+        pairs: Sequence[tuple[Ciphertext, Ciphertext]],
+        rescale: bool = True,
+        relinearise: bool = True,
     ) -> Ciphertext:
         if not pairs:
             raise EngineError("a sum of no products was asked for")
+        if not relinearise and not self._engine.capabilities.three_part:
+            raise EngineError(f"engine '{self._engine.name}' relinearises every product")
         for pair in pairs:
             for a in pair:
-                self._own(a)
+                self._own_pair(a)
         level = self._one_level([x.level for pair in pairs for x in pair], rescale)
         products = [a.scale * b.scale for a, b in pairs]
         check_scales(products, "sum products of ciphertexts")
         scale = products[0] / self._moduli[level] if rescale else products[0]
-        return self._make(self._dot_cipher(pairs, scale, rescale), level - rescale, scale)
+        handle = self._dot_cipher(pairs, scale, rescale, relinearise)
+        return self._make(handle, level - rescale, scale, 2 if relinearise else 3)
 
     def level_down(self, a: Ciphertext, level: int) -> Ciphertext:
         self._own(a)
         if not 0 <= level <= a.level:
             raise EngineError(f"a ciphertext of level {a.level} cannot go to level {level}")
-        return a if level == a.level else self._make(self._level_down(a, level), level, a.scale)
+        if level == a.level:
+            return a
+        return self._make(self._level_down(a, level), level, a.scale, a.parts)
 
     def level(self, a: Ciphertext) -> int:
         self._own(a)
@@ -129,13 +138,23 @@ class CheckedEvaluator(ABC):
         self._own(a)
         return a.scale
 
-    def _make(self, handle: Any, level: int, scale: float) -> Ciphertext:
-        return Ciphertext(handle, level, scale, self._key_id, self._engine.space)
+    def parts(self, a: Ciphertext) -> int:
+        self._own(a)
+        return a.parts
+
+    def _make(self, handle: Any, level: int, scale: float, parts: int = 2) -> Ciphertext:
+        return Ciphertext(handle, level, scale, self._key_id, self._engine.space, parts)
 
     def _own(self, a: Ciphertext) -> None:
         check_owner(a, Ciphertext, self._engine.space)
         if a.key_id != self._key_id:
             raise other_key("ciphertext")
+
+    def _own_pair(self, a: Ciphertext) -> None:
+        """Refuse three polynomials, which no key switch and no product takes."""
+        self._own(a)
+        if a.parts != 2:
+            raise EngineError("a product has to be relinearised before this")
 
     def _own_plain(self, p: Plaintext, level: int) -> None:
         check_owner(p, Plaintext, self._engine.space)
@@ -152,7 +171,7 @@ class CheckedEvaluator(ABC):
         return step
 
     def _check_conjugation(self, a: Ciphertext) -> None:
-        self._own(a)
+        self._own_pair(a)
         if not self._conjugation:
             raise KeyMismatchError(
                 "there is no key for a conjugation",
@@ -206,7 +225,11 @@ class CheckedEvaluator(ABC):
     ) -> Any: ...
     @abstractmethod
     def _dot_cipher(
-        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
+        self,
+        pairs: Sequence[tuple[Ciphertext, Ciphertext]],
+        scale: float,
+        rescale: bool,
+        relinearise: bool,
     ) -> Any: ...
     @abstractmethod
     def _level_down(self, a: Ciphertext, level: int) -> Any: ...

@@ -32,7 +32,8 @@ class NoiseModel:
 
     Standard deviations of one slot's real part, times the scale: fresh encryption
     sigma*sqrt(N/2); encoding a plaintext (its coefficients are rounded) sqrt(N/24); rescaling
-    sqrt((1 + h)/12 * N/2) with h = 2N/3 for a uniform ternary secret;
+    sqrt((1 + h)/12 * N/2) with h = 2N/3 for a uniform ternary secret, and, with three polynomials,
+    sqrt((1 + h + 2h^2)/12 * N/2): the third error comes times the secret's square;
     key switching adds to a rescaling's, for each digit in [0, q), sigma*q/P*sqrt(N/12 * N/2) for
     its deviation from the mean q/2, and sigma*q/(2P)*sqrt(N/2)/|sin(theta/2)| for that mean, theta
     being the angle of the slot's root: it is felt near slot 0 only, and there by far the most.
@@ -63,6 +64,7 @@ class ClearEngine(CheckedEngine):
         lazy_rescale=True,
         hoisting=False,
         process_wide_lock=False,
+        three_part=True,
         forks=True,
     )
 
@@ -106,9 +108,10 @@ class ClearEngine(CheckedEngine):
     def encoding_variance(self) -> float:
         return self.params.ring_dimension / 24
 
-    def rescale_variance(self) -> float:
+    def rescale_variance(self, parts: int = 2) -> float:
         n = self.params.ring_dimension
-        return (1 + 2 * n / 3) / 12 * n / 2
+        h = 2 * n / 3
+        return (1 + h + (parts - 2) * 2 * h * h) / 12 * n / 2
 
     def switch_variance(self, level: int) -> float | Vector:
         if self._noise is None:
@@ -141,7 +144,7 @@ class ClearEngine(CheckedEngine):
         kind = "<c16" if np.iscomplexobj(a.handle) else "<f8"
         return join_parts([a.handle.astype(kind).tobytes()])
 
-    def _load_cipher(self, payload: memoryview, level: int, scale: float) -> Slots:
+    def _load_cipher(self, payload: memoryview, level: int, scale: float, parts: int) -> Slots:
         (part,) = split_parts(payload, "ciphertext", 1)
         kind = {8 * self.slots: "<f8", 16 * self.slots: "<c16"}.get(len(part))
         if kind is None:
@@ -198,17 +201,24 @@ class ClearEvaluator(CheckedEvaluator):
         self, cts: Sequence[Ciphertext], pts: Sequence[Plaintext], scale: float, rescale: bool
     ) -> Slots:
         total = sum_of_products([(a.handle, p.handle) for a, p in zip(cts, pts, strict=True)])
-        variance = self._engine.rescale_variance() if rescale else 0.0
+        parts = max(a.parts for a in cts)
+        variance = self._engine.rescale_variance(parts) if rescale else 0.0
         return self._engine.noisy(total, variance, scale)
 
     def _dot_cipher(
-        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
+        self,
+        pairs: Sequence[tuple[Ciphertext, Ciphertext]],
+        scale: float,
+        rescale: bool,
+        relinearise: bool,
     ) -> Slots:
         engine, level = self._engine, pairs[0][0].level
         total = sum_of_products([(a.handle, b.handle) for a, b in pairs])
-        before = scale * self._moduli[level] if rescale else scale
-        total = engine.noisy(total, engine.switch_variance(level), before)
-        return engine.noisy(total, engine.rescale_variance() if rescale else 0.0, scale)
+        if relinearise:
+            before = scale * self._moduli[level] if rescale else scale
+            total = engine.noisy(total, engine.switch_variance(level), before)
+        variance = engine.rescale_variance(2 if relinearise else 3)
+        return engine.noisy(total, variance if rescale else 0.0, scale)
 
     def _level_down(self, a: Ciphertext, level: int) -> Slots:
         values: Slots = a.handle

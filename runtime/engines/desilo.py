@@ -43,6 +43,7 @@ class DesiloEngine(CheckedEngine):
         lazy_rescale=False,
         hoisting=True,
         process_wide_lock=True,
+        three_part=True,
         forks=True,
     )
 
@@ -160,13 +161,15 @@ class DesiloEngine(CheckedEngine):
         with DesiloCall("save a ciphertext"):
             return bytes(self.lib.serialize_ciphertext(self.coefficients(a.handle)))
 
-    def _load_cipher(self, payload: memoryview, level: int, scale: float) -> DesiloValue:
+    def _load_cipher(
+        self, payload: memoryview, level: int, scale: float, parts: int
+    ) -> DesiloValue:
         self._check_loaded_scale(scale)
         cipher = self._load("ciphertext", self.lib.deserialize_ciphertext, payload)
-        rows = (level + 2) * 2
+        rows = (level + 2) * parts
         if (
             cipher.level != level
-            or cipher.polynomial_count != 2
+            or cipher.polynomial_count != parts
             or len(payload) // (8 * self.params.ring_dimension) != rows
         ):
             raise ArtifactError("this ciphertext is not of the level or size that it claims")

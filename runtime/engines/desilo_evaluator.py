@@ -150,7 +150,11 @@ class DesiloEvaluator(CheckedEvaluator):
         return DesiloValue(total, True)
 
     def _dot_cipher(
-        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
+        self,
+        pairs: Sequence[tuple[Ciphertext, Ciphertext]],
+        scale: float,
+        rescale: bool,
+        relinearise: bool,
     ) -> DesiloValue:
         lib = self._lib
         with DesiloCall("multiply ciphertexts"):
@@ -159,6 +163,8 @@ class DesiloEvaluator(CheckedEvaluator):
                 x = self._factor(a.handle)
                 product = lib.square(x) if a is b else lib.multiply(x, self._factor(b.handle))
                 total = product if total is None else lib.add(total, product)
+            if not relinearise:
+                return DesiloValue(total, True)
             return DesiloValue(lib.relinearize(total, self._keys.relin), False)
 
     def _level_down(self, a: Ciphertext, level: int) -> DesiloValue:

@@ -60,6 +60,7 @@ class DryEngine(CheckedEngine):
         lazy_rescale=True,
         hoisting=False,
         process_wide_lock=False,
+        three_part=True,
         forks=True,
     )
 
@@ -92,7 +93,7 @@ class DryEngine(CheckedEngine):
     def _save_cipher(self, a: Ciphertext) -> bytes:
         return b""
 
-    def _load_cipher(self, payload: memoryview, level: int, scale: float) -> None:
+    def _load_cipher(self, payload: memoryview, level: int, scale: float, parts: int) -> None:
         return None
 
     def _save_secret_key(self, secret: None) -> bytes:
@@ -116,8 +117,8 @@ class DryEvaluator(CheckedEvaluator):
         super().__init__(engine, keys)
         self.counts = engine.counts
 
-    def _make(self, handle: Any, level: int, scale: float) -> Ciphertext:
-        return self.counts.follow(super()._make(handle, level, scale))
+    def _make(self, handle: Any, level: int, scale: float, parts: int = 2) -> Ciphertext:
+        return self.counts.follow(super()._make(handle, level, scale, parts))
 
     def _count(self, op: str, level: int, times: int = 1) -> None:
         if times:
@@ -161,14 +162,18 @@ class DryEvaluator(CheckedEvaluator):
         self._count("rescale", level, int(rescale))
 
     def _dot_cipher(
-        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
+        self,
+        pairs: Sequence[tuple[Ciphertext, Ciphertext]],
+        scale: float,
+        rescale: bool,
+        relinearise: bool,
     ) -> None:
         level = pairs[0][0].level
         squares = sum(1 for a, b in pairs if a is b)
         self._count("square", level, squares)
         self._count("multiply_cipher", level, len(pairs) - squares)
         self._count("add", level, len(pairs) - 1)
-        self._count("relinearize", level)
+        self._count("relinearize", level, int(relinearise))
         self._count("rescale", level, int(rescale))
 
     def _level_down(self, a: Ciphertext, level: int) -> None:

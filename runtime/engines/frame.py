@@ -1,7 +1,7 @@
 """The frame around every serialised object of an engine: what it is, and whose it is.
 
 Layout: magic, uint16 header length, header (canonical JSON), payload. The header names kind,
-engine space, key, level and scale, and the payload's length; all of it is checked before the
+engine space, key, level, scale and parts, and the payload's length; all of it is checked before the
 payload is handed to a library, which validates what it loads. That the content is undamaged is for
 the file around the frame to tell (`runtime.container`): a second digest of the same bytes would
 take some hundredths of a small model's time.
@@ -30,6 +30,8 @@ class Frame:
     key_id: str
     level: int
     scale: float
+    parts: int = 2
+    """Polynomials of a ciphertext."""
 
 
 def seal_frame(frame: Frame, *payload: bytes) -> bytes:
@@ -40,6 +42,7 @@ def seal_frame(frame: Frame, *payload: bytes) -> bytes:
         "key": frame.key_id,
         "level": frame.level,
         "scale": frame.scale.hex(),
+        "parts": frame.parts,
         "size": sum(len(piece) for piece in payload),
     }
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
@@ -67,6 +70,7 @@ def open_frame(data: bytes, kind: str, space: str) -> tuple[Frame, memoryview]:
             key_id=_text(header["key"]),
             level=_whole(header["level"]),
             scale=float.fromhex(_text(header["scale"])),
+            parts=_whole(header.get("parts", 2)),
         )
         size = _whole(header["size"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:

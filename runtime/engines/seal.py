@@ -64,6 +64,7 @@ class SealEngine(CheckedEngine):
         lazy_rescale=True,
         hoisting=False,
         process_wide_lock=False,
+        three_part=True,
         forks=True,
     )
 
@@ -195,13 +196,13 @@ class SealEngine(CheckedEngine):
         with SealCall("save a ciphertext"):
             return bytes_saved(a.handle.save)
 
-    def _load_cipher(self, payload: memoryview, level: int, scale: float) -> Any:
+    def _load_cipher(self, payload: memoryview, level: int, scale: float, parts: int) -> Any:
         if payload == _ZERO:
             return None
         cipher = self._load(sealapi.Ciphertext(), payload, "ciphertext")
         if (
             list(cipher.parms_id()) != list(self.parms_ids[level])
-            or cipher.size() != 2
+            or not 2 <= cipher.size() <= parts
             or not cipher.is_ntt_form()
             or cipher.is_transparent()
             or cipher.scale != scale

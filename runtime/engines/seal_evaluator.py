@@ -160,12 +160,16 @@ class SealEvaluator(CheckedEvaluator):
             return self._scaled(self._sum(terms, multiply), scale, rescale)
 
     def _dot_cipher(
-        self, pairs: Sequence[tuple[Ciphertext, Ciphertext]], scale: float, rescale: bool
+        self,
+        pairs: Sequence[tuple[Ciphertext, Ciphertext]],
+        scale: float,
+        rescale: bool,
+        relinearise: bool,
     ) -> Any | None:
         terms = [(a, b) for a, b in pairs if a.handle is not None and b.handle is not None]
         with SealCall("multiply ciphertexts"):
             total = self._sum(terms, self._multiply)
-            if total is not None:
+            if relinearise and total is not None:
                 self._ev.relinearize_inplace(total, self._relin)
             return self._scaled(total, scale, rescale)
 

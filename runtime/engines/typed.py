@@ -20,13 +20,17 @@ SCALE_TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Ciphertext:
-    """A library's ciphertext with its type. Never changed after it was made."""
+    """A library's ciphertext with its type. Never changed after it was made.
+
+    `parts` are its polynomials: 3 where a product was not relinearised, else 2.
+    """
 
     handle: Any
     level: int
     scale: float
     key_id: str
     space: str
+    parts: int = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)

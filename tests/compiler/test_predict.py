@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ from eer.runtime.program import (
     DotCipher,
     DotPlain,
     LevelDown,
+    Negate,
     Program,
     Rotate,
     Sub,
@@ -45,7 +48,13 @@ def compiled() -> CompiledModel:
 
 def test_a_program_costs_what_its_operations_cost(compiled: CompiledModel) -> None:
     """The dry run counts the same operations by itself."""
-    client, program = compiled.client, compiled.server.program
+    client = compiled.client
+    # Counts do not tell three polynomials from two: all products are relinearised here.
+    instructions = tuple(
+        replace(i, relinearise=True) if isinstance(i, DotCipher) else i
+        for i in compiled.server.program.instructions
+    )
+    program = replace(compiled.server.program, instructions=instructions)
     engine = DryEngine(client.params)
     steps = [r * client.batch for r in client.rotations]
     key, blob = engine.generate_keys(steps)
@@ -168,3 +177,27 @@ def test_memory_counts_keys_plaintexts_and_live_ciphertexts() -> None:
     conjugated = program_of(Conjugate(0), LevelDown(1, 0), plains=0)
     assert predict_memory(conjugated, PARAMS).keys == memory.keys
     assert predict_memory(program_of(Rotate(0, 1), Conjugate(0)), PARAMS).keys == 1.5 * memory.keys
+
+
+def test_three_parts_take_half_as_long_again() -> None:
+    program = program_of(
+        DotCipher(((0, 0),), relinearise=False),
+        Negate(1),
+        DotPlain((1, 2), (0, 0), rescale=False),
+        LevelDown(3, 0),
+        AddPlain(4, 0),
+    )
+    found = predict(program, COST)
+    products = 2 * COST.multiply_plain(1) + COST.accumulate(1)
+    # Both operands are read by a product for the first time.
+    assert found.instructions == pytest.approx(
+        (
+            COST.square(2) + COST.operand(2) + 1.5 * COST.rescale(2),
+            1.5 * COST.add(1),
+            1.5 * products + 2 * COST.operand(1),
+            1.5 * COST.level_down(1),
+            COST.add_plain(0),
+        )
+    )
+    assert found.save == pytest.approx(1.5 * COST.save(0))
+    assert found.decrypt == pytest.approx(1.25 * COST.receive(0))

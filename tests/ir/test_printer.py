@@ -117,6 +117,15 @@ def test_a_program_with_complex_slots() -> None:
     assert lines[2:4] == ["  %1 = Conjugate(%0)  @1", "  %2 = TimesI(%1)  @1"]
 
 
+def test_a_program_of_products_that_are_not_relinearised() -> None:
+    products = (DotCipher(((0, 0),), False, False), DotCipher(((0, 0),), True, False))
+    lines = print_program(Program(8, (1,), products, (1, 2), ())).splitlines()
+    assert lines[2:4] == [
+        "  %1 = DotCipher(%0) without relinearisation or rescale  @1",
+        "  %2 = DotCipher(%0) without relinearisation  @0",
+    ]
+
+
 def test_a_program_without_labels() -> None:
     program, _ = instructions()
     bare = Program(8, program.input_levels, program.instructions, program.outputs, program.plains)

@@ -22,6 +22,7 @@ from eer.runtime.program import (
     Sub,
     TimesI,
     infer_levels,
+    infer_parts,
     operands,
 )
 
@@ -156,6 +157,30 @@ def test_whether_imaginary_parts_matter() -> None:
 
 def test_a_product_at_level_0_may_do_without_a_rescale() -> None:
     assert infer_levels(appended(DotCipher(((9, 9),), rescale=False)))[-1] == 0
+
+
+def test_parts_follow_from_products() -> None:
+    assert infer_parts(EVERYTHING) == (2,) * 12
+    more = appended(
+        DotCipher(((0, 0),), rescale=False, relinearise=False),
+        Negate(12),
+        DotPlain((0, 13), (0, 1)),
+        DotPlain((0,), (0,)),
+        Sub(15, 14),
+        LevelDown(16, 0),
+    )
+    assert infer_levels(more)[12:] == (3, 3, 2, 2, 2, 0)
+    assert infer_parts(more)[12:] == (3, 3, 3, 2, 3, 3)
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [Rotate(13, 1), Conjugate(13), DotCipher(((0, 13),)), DotCipher(((13, 0),), True, False)],
+)
+def test_three_parts_are_not_turned_or_multiplied(reader: Instruction) -> None:
+    product = DotCipher(((0, 0),), rescale=False, relinearise=False)
+    with pytest.raises(InternalError, match="%14 reads a product that is not relinearised"):
+        infer_parts(appended(product, Negate(12), reader))
 
 
 @pytest.mark.parametrize("output", [12, -1])

@@ -23,7 +23,7 @@ from eer.runtime.errors import ArtifactError, DataError, KeyMismatchError, Usage
 from eer.runtime.executor import Executor
 from eer.runtime.model import ServerModel
 from eer.runtime.pool import ServerPool
-from eer.runtime.program import Vector
+from eer.runtime.program import DotCipher, Vector
 from eer.runtime.server import Server
 from eer.runtime.wire import (
     EvaluationKeysFile,
@@ -245,6 +245,30 @@ def test_a_header_that_lies_about_the_scale(setup: Setup, sample: Sample, window
     client = Client(odd, setup.engine, secret_key=setup.keys.secret)
     with pytest.raises(ArtifactError, match="level and scale"):
         setup.server.run(client.encrypt(windows))
+
+
+def test_inputs_have_two_polynomials_and_answers_may_have_three(
+    setup: Setup, sample: Sample, windows: Vector
+) -> None:
+    engine, key = setup.engine, setup.client._secret()
+    program = sample.server.program
+    *others, square = program.instructions
+    assert isinstance(square, DotCipher)
+    lazy = replace(program, instructions=(*others, replace(square, relinearise=False)))
+    server = Server(replace(sample.server, program=lazy), setup.keys.evaluation, engine)
+    answer = server.run(setup.question)
+    assert engine.load_cipher(read_message(answer).bodies[0]).parts == 3
+    found = setup.client.decrypt(answer).outputs["scores"]
+    # Rescaling three polynomials errs by sqrt(2N/3) times as much.
+    np.testing.assert_allclose(found, sample.reference(windows), atol=0.1)
+
+    keys = read_evaluation_keys(setup.keys.evaluation)
+    evaluation = engine.load_evaluation_keys(keys.body, key.key_id, keys.rotations)
+    root = engine.encrypt(key, np.ones(engine.slots), 2, sample.client.input_scale**0.5)
+    product = engine.evaluator(evaluation).dot_cipher([(root, root)], False, relinearise=False)
+    forged = changed_message(setup.question, bodies=(engine.save_cipher(product),))
+    with pytest.raises(ArtifactError, match="ciphertext 0 is a product that was not relinearised"):
+        setup.server.run(forged)
 
 
 def test_a_body_that_is_no_ciphertext(setup: Setup) -> None:
