@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from eer.runtime.errors import ParameterError
 
-from .backend.lower import Lowered, Target
+from .backend.assemble import Lowered, Target
 from .backend.planner import Search
 from .cost import CostModel
 from .predict import predict

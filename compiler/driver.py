@@ -14,7 +14,7 @@ from eer.runtime.fields import Json
 
 from .backend.absorb import absorb
 from .backend.alternatives import lower_alternatives
-from .backend.lower import Sample, Target
+from .backend.assemble import Sample, Target
 from .backend.planner import Search
 from .batch import BatchTrial, choose_batch
 from .compiled import CompiledModel

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from eer.runtime.fields import Json
 
+from .backend.assemble import Lowered
 from .backend.contraction import ContractionPlan
 from .backend.decision import AffinePlan
 from .backend.levels import levels_used
-from .backend.lower import Lowered
 from .backend.planner import Plan
 from .ir.tensor import Affine, Contraction, Core, Node, TensorGraph, Vector
 from .noise import Where, precisions

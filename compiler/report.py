@@ -21,7 +21,7 @@ from eer.runtime.params import MAX_LOG_QP_128
 from eer.runtime.program import infer_levels
 
 from .agreement import compare, post_process
-from .backend.lower import Lowered
+from .backend.assemble import Lowered
 from .batch import BatchTrial
 from .cost import CostModel, Costs
 from .ir import interpret

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from eer.runtime.errors import ParameterError
 
 from ..ir.tensor import TensorGraph
+from .assemble import Lowered, Sample, Target
 from .contract import contract
-from .lower import Lowered, Sample, Target, lower
+from .lower import lower
 
 
 def alternatives(graph: TensorGraph) -> Iterator[TensorGraph]:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from math import inf, log2
 
 import numpy as np
 
 from eer.runtime.errors import InternalError, ModelError, ParameterError
-from eer.runtime.identity import compute_model_id
-from eer.runtime.model import ClientModel, InputSpec, OutputSpec, Role, ServerModel
 from eer.runtime.params import CkksParams
 from eer.runtime.program import AddPlain, Conjugate, Program, Rotate, infer_levels
 from eer.runtime.scales import assign_scales
 
-from ..cost import CostModel, Costs
-from ..ir.tensor import Affine, Input, Output, TensorGraph, Vector
-from .emit import Emitted
+from ..cost import CostModel
+from ..ir.tensor import Affine, TensorGraph, Vector
+from .assemble import Lowered, Sample, Target, assemble
 from .levels import assign_levels, deepest_path, levels_used, steps_of
 from .parameters import deepest, schedules
-from .planner import Plan, Search, plan_graph
-from .relinearise import emit_sparing
+from .planner import Plan, plan_graph
 from .schedule import Schedule
 from .simulate import OTHER_NOISE_BITS, SPARE_BITS, Simulation, simulate
 
@@ -36,48 +33,6 @@ UNSURE_BITS = 1.0
 
 EXACT = 1e-6
 """Largest difference between the slot and the tensor interpreter, relative to the outputs."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """Windows to try a program on: inputs [windows, elements], and the graph's outputs for them."""
-
-    inputs: dict[str, Vector]
-    outputs: dict[str, Vector]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Target:
-    """What to lower for. `accepts(outputs)` judges a simulation with noise on the sample.
-
-    Plans are compared by `costs`. `state` names the inputs that are the same for all windows.
-    """
-
-    engine: str
-    security: int
-    batch: int
-    search: Search
-    labels: tuple[str, ...]
-    ranges: Mapping[str, tuple[Vector, Vector]]
-    calibrated: bool
-    accepts: Callable[[dict[str, Vector]], bool]
-    costs: Costs
-    state: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lowered:
-    """Both halves, and how they came about: `values[n]` are the ciphertexts of node n.
-
-    `exact` and `noisy` are what the program makes of the sample without noise and with it.
-    """
-
-    client: ClientModel
-    server: ServerModel
-    plan: Plan
-    exact: Simulation
-    noisy: Simulation
-    values: dict[int, tuple[int, ...]]
 
 
 def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
@@ -214,7 +169,7 @@ def _at_best(
 def _try(plans: _Plans, plan: Plan, schedule: Schedule, spare_bits: int) -> Lowered | float:
     """The plan's model, simulated; or the bits that its modulus lacks: none (0) or no number of
     them (inf) would help a schedule that is of no use for other reasons."""
-    lowered = _assemble(plans.graph, plan, schedule, plans.target)
+    lowered = assemble(plans.graph, plan, schedule, plans.target)
     program, params = lowered.server.program, lowered.client.params
     if params.engine == "seal" and coarsest(program, params) < COARSEST:
         return 0
@@ -281,88 +236,6 @@ def _headroom(sample: Sample) -> int:
     """Bits for the largest output and its sign; what other slots need is found by simulation."""
     largest = max(float(np.abs(v).max()) for v in sample.outputs.values())
     return max(3, int(np.ceil(np.log2(max(largest, 1e-9)))) + 3)
-
-
-def _assemble(graph: TensorGraph, plan: Plan, schedule: Schedule, target: Target) -> Lowered:
-    cost = CostModel(schedule.params.log_n, target.costs)
-    emitted, schedule = emit_sparing(graph, plan, schedule, cost)
-    plan, params = replace(plan, rescaling=schedule.rescaling), schedule.params
-    inputs = _input_specs(graph, emitted, target)
-    outputs = _output_specs(graph, plan, emitted, target)
-    program = emitted.program
-    scale = 2.0**params.log_scale
-    model_id = compute_model_id(params, program, scale, inputs, outputs)
-    client = ClientModel(
-        model_id,
-        graph.name,
-        params,
-        program.slots,
-        inputs,
-        outputs,
-        program.input_levels,
-        scale,
-        program.rotations,
-        program.rotation_levels,
-        program.conjugation_level,
-    )
-    untried = Simulation({}, -inf)
-    server = ServerModel.of(client, program)
-    return Lowered(client, server, plan, untried, untried, emitted.values)
-
-
-def _input_specs(graph: TensorGraph, emitted: Emitted, target: Target) -> tuple[InputSpec, ...]:
-    specs = []
-    for number in graph.inputs:
-        node = graph.nodes[number]
-        assert isinstance(node.op, Input)
-        low, high = target.ranges[node.op.name]
-        held = [e for e in emitted.inputs if e.node == number]
-        packing = tuple(e.real for e in held)
-        imaginary = tuple(e.imaginary for e in held)
-        role: Role = "state" if node.op.name in target.state else "window"
-        specs.append(
-            InputSpec(
-                node.op.name,
-                node.shape,
-                packing,
-                low,
-                high,
-                target.calibrated,
-                role,
-                imaginary if any(i is not None for i in imaginary) else (),
-            )
-        )
-    return tuple(specs)
-
-
-def _output_specs(
-    graph: TensorGraph, plan: Plan, emitted: Emitted, target: Target
-) -> tuple[OutputSpec, ...]:
-    position = {v: k for k, v in enumerate(emitted.program.outputs)}
-    specs = []
-    for output in graph.outputs:
-        element, cipher, slot = plan.output_parts(output.node, graph.nodes[output.node].size)
-        held = np.array([position[v] for v in emitted.values[output.node]], dtype=np.int64)
-        specs.append(
-            OutputSpec(
-                output.name,
-                output.shape,
-                element,
-                held[cipher],
-                slot,
-                output.post,
-                output.axis,
-                _labels_for(output, target.labels),
-                output.state,
-            )
-        )
-    return tuple(specs)
-
-
-def _labels_for(output: Output, labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The class names, for an output that has as many classes; one score tells two apart."""
-    classes = output.shape[output.axis] if output.shape else 1
-    return labels if len(labels) in (classes, 2 if classes == 1 else classes) else ()
 
 
 def _check_exact(wanted: dict[str, Vector], found: dict[str, Vector]) -> None:
