@@ -12,10 +12,9 @@ from ..cost import CostModel
 from ..ir.layout import NOTHING, Index, Layout
 from .affine_task import AffineTask, Operands, read_operands
 from .arrangement import Arrangement, Draft, arrange
-from .cover import MAX_TERMS, Source, Term, cover
+from .cover import MAX_TERMS, Source, Term
 from .decision import AffinePlan, RunnerUp
 from .pattern import Pattern
-from .sliding import Slider
 
 SLACK = 1.5
 
@@ -123,14 +122,13 @@ def _covers(
     if pattern.kind == "sliding":
         if len(reads) != 1:
             return None
-        slid = Slider(task.matrices[reads[0].operand]).slide(pattern, reads[0])
+        slid = task.known.slide(pattern, reads[0], task.matrices[reads[0].operand])
         if slid is None:
             return None
         found, target = slid
     else:
         packed = frozenset(k for k, layout in enumerate(task.layouts) if layout is None)
-        owner, window = pattern.owner[cipher], pattern.window[cipher]
-        masked = cover(owner, window, reads, task.matrices, budget, skip=packed)
+        masked = task.known.cover(pattern, cipher, reads, task.matrices, budget, packed)
         if masked is None:
             return None
         found, target = tuple(masked), pattern.target
@@ -249,7 +247,7 @@ def best_plans(
                 limit = min(limit, estimated[count - 1][0])
             if bound > limit:
                 break
-            sample = _arranged(task, pattern.sampled(SAMPLED_WINDOWS), cost, limit)
+            sample = _arranged(task, task.known.sampled(pattern, SAMPLED_WINDOWS), cost, limit)
             if sample is not None:
                 estimated.append((sample.milliseconds, number, task, pattern))
                 estimated.sort(key=lambda x: x[:2])

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index, Layout
 from .cover import Source, Term, pack_for, read
+from .known import Known
 from .pattern import Pattern
 from .prefold import find_prefold
 from .taps import Taps, pack_taps
@@ -25,8 +26,8 @@ class AffineTask:
     `layouts[k]` is None where operand k is an input, which the client packs as we like.
     `prefolds` are folds that have been applied to operands already: matrices and layouts are those
     of the sums. `shown` says that only the client reads the result, `taps` that the input is to be
-    packed for them (`pack_taps`). `natural` has the packing of inputs that do
-    have a layout, their own order.
+    packed for them (`pack_taps`). `natural` has the packing of inputs that do have a layout, their
+    own order. `known` is what other plans for the same matrices and layouts found out.
     """
 
     matrices: tuple[csr_array, ...]
@@ -38,6 +39,7 @@ class AffineTask:
     taps: Taps | None = None
     prefolds: dict[int, tuple[int, ...]] = field(default_factory=dict)
     natural: dict[int, Index] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
 
     @property
     def outputs(self) -> int:
@@ -53,7 +55,13 @@ class AffineTask:
                 matrices[k], layouts[k], prefolds[k] = found.matrix, found.layout, found.strides
         if not prefolds:
             return None
-        return replace(self, matrices=tuple(matrices), layouts=tuple(layouts), prefolds=prefolds)
+        return replace(
+            self,
+            matrices=tuple(matrices),
+            layouts=tuple(layouts),
+            prefolds=prefolds,
+            known=Known(),
+        )
 
     def in_natural_order(self) -> AffineTask:
         """The same map with inputs packed as they come, replicated where there is room."""
@@ -68,13 +76,13 @@ class AffineTask:
                 index[:size] = np.arange(size)
                 natural[k] = np.tile(index.reshape(ciphers, period), (1, self.slots // period))
                 layouts[k] = Layout(natural[k])
-        return replace(self, layouts=tuple(layouts), natural=natural)
+        return replace(self, layouts=tuple(layouts), natural=natural, known=Known())
 
     def by_taps(self, shape: tuple[int, ...]) -> AffineTask | None:
         """The same map with its input packed for rotations by taps, if it is a convolution of one
         input to outputs of `shape` (channels, axes)."""
         taps = Taps.of(shape, self.matrices[0]) if self.layouts == (None,) else None
-        return None if taps is None else replace(self, taps=taps)
+        return None if taps is None else replace(self, taps=taps, known=Known())
 
     def prefold_cost(self, cost: CostModel) -> float:
         rotations = sum(len(strides) for strides in self.prefolds.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,18 @@ def read(index: Index, operand: int) -> Source:
     return Source(index, operand, period_of(index))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Cover:
+    """Terms, or None where fewer than `needed` were allowed: infinite where no number is enough.
+
+    `taken` has the (source, shift) of each in the order in which they were found.
+    """
+
+    terms: list[Term] | None
+    needed: float
+    taken: tuple[tuple[int, int], ...] = ()
+
+
 def cover(
     owner: Index,
     window: Index,
@@ -108,48 +121,55 @@ def cover(
     matrices: tuple[csr_array, ...],
     max_terms: int = MAX_TERMS,
     skip: frozenset[int] = frozenset(),
-) -> list[Term] | None:
+    taken: Sequence[tuple[int, int]] = (),
+) -> Cover:
     """Terms for one ciphertext of a disjoint pattern (greedy: the shift that covers most, first).
 
-    `matrices[k]` applies to operand k; weights must be stored without explicit zeros. None when
-    it is clear that more than `max_terms` terms would be needed, or when an input stands in no
-    source. Operands in `skip` are served otherwise.
+    `matrices[k]` applies to operand k; weights must be stored without explicit zeros. There are
+    none when it is clear that more than `max_terms` would be needed, or when an input stands in no
+    source. Operands in `skip` are served otherwise. `taken` is what another search found.
     """
     if not skip and _alone(owner, window, sources):
         return _direct(owner, sources, matrices, max_terms)
     pairs = {k: Pairs(owner, window, m) for k, m in enumerate(matrices) if k not in skip}
     rings = [pairs[source.operand].ring(source.index) for source in sources]
-    places = [_Places(source) for source in sources]
     total = missing = sum(len(p) for p in pairs.values())
-    taken: list[tuple[int, Seen]] = []
+    seen: list[tuple[int, Seen]] = []
+    needed = 0
 
-    def take(number: int, seen: Seen) -> None:
+    def look(number: int, shifts: Index) -> Seen:
+        return pairs[sources[number].operand].best(rings[number], shifts)
+
+    def take(number: int, found: Seen) -> None:
         nonlocal missing
-        pairs[sources[number].operand].take(seen)
-        taken.append((number, seen))
-        missing -= seen.gain
+        pairs[sources[number].operand].take(found)
+        seen.append((number, found))
+        missing -= found.gain
 
-    for number, source in enumerate(sources):
-        seen = pairs[source.operand].best(rings[number], np.zeros(1, dtype=np.int64))
-        if seen.gain:
-            take(number, seen)
+    for number, shift in taken or [(number, 0) for number in range(len(sources))]:
+        found = look(number, np.array([shift]))
+        if found.gain:
+            take(number, found)
+    places = [_Places(source) for source in sources] if missing else []
     for operand, lacking in pairs.items():
         own = [n for n, source in enumerate(sources) if source.operand == operand]
         while (wanted := lacking.next_uncovered()) is not None:
-            found: list[tuple[int, int, Seen]] = []
+            offered: list[tuple[int, int, Seen]] = []
             for number in own:
                 shifts = places[number].shifts(wanted.element, wanted.members)
                 if len(shifts):
-                    seen = lacking.best(rings[number], shifts)
-                    found.append((seen.gain, -number, seen))
-            if not found:
-                return None
-            _, negative, seen = max(found, key=lambda f: f[:2])
-            take(-negative, seen)
+                    found = look(number, shifts)
+                    offered.append((found.gain, -number, found))
+            if not offered:
+                return Cover(None, inf)
+            _, negative, found = max(offered, key=lambda f: f[:2])
+            take(-negative, found)
             # Gains fall: what remains takes about as many for each pair as so far, or more.
-            if len(taken) * total > max_terms * (total - missing):
-                return None
-    return _terms(taken, sources, pairs)
+            needed = max(needed, -(-len(seen) * total // (total - missing)))
+            if needed > max_terms:
+                return Cover(None, max_terms + 1)
+    order = tuple((number, found.shift) for number, found in seen)
+    return Cover(_terms(seen, sources, pairs), needed, order)
 
 
 def _terms(
@@ -172,7 +192,7 @@ def _alone(owner: Index, window: Index, sources: list[Source]) -> bool:
 
 def _direct(
     owner: Index, sources: list[Source], matrices: tuple[csr_array, ...], max_terms: int
-) -> list[Term] | None:
+) -> Cover:
     """Each weight at the shift from its output's slot to the next one that holds its input."""
     at = np.flatnonzero(owner >= 0)
     terms: list[Term] = []
@@ -184,14 +204,14 @@ def _direct(
         weight = first + np.arange(len(slot))
         shift = _next_place(source.index, matrix.indices[weight], slot)
         if shift is None:
-            return None
+            return Cover(None, inf)
         shifts, group = np.unique(shift % source.period, return_inverse=True)
         if len(terms) + len(shifts) > max_terms:
-            return None
+            return Cover(None, max_terms + 1)
         masks = np.zeros((len(shifts), len(owner)))
         masks[group, slot] = matrix.data[weight]
         terms += [Term(number, int(s), mask) for s, mask in zip(shifts, masks, strict=True)]
-    return terms
+    return Cover(terms, len(terms), tuple((t.source, t.shift) for t in terms))
 
 
 def _next_place(layout: Index, elements: Index, slots: Index) -> Index | None:

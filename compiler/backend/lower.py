@@ -18,7 +18,7 @@ from ..ir.tensor import Affine, TensorGraph, Vector
 from .assemble import Lowered, Sample, Target, assemble
 from .levels import assign_levels, deepest_path, levels_used, steps_of
 from .parameters import deepest, schedules
-from .planner import Plan, plan_graph
+from .planner import Choices, Plan, plan_graph
 from .schedule import Schedule
 from .simulate import OTHER_NOISE_BITS, SPARE_BITS, Simulation, simulate
 
@@ -65,6 +65,7 @@ class _Plans:
     target: Target
     sample: Sample
     found: dict[tuple[int, tuple[bool, ...]], Plan | ParameterError] = field(default_factory=dict)
+    choices: dict[int, Choices] = field(default_factory=dict)
     simulated: dict[Hashable, tuple[float, Simulation, Simulation]] = field(default_factory=dict)
 
     def plan(self, schedule: Schedule) -> Plan:
@@ -74,8 +75,9 @@ class _Plans:
         if key not in self.found:
             slots = params.slots // self.target.batch
             cost = CostModel(params.log_n, self.target.costs)
+            choices = self.choices.setdefault(slots, {})
             try:
-                plan = plan_graph(self.graph, slots, cost, self.target.search, rescaling)
+                plan = plan_graph(self.graph, slots, cost, self.target.search, rescaling, choices)
             except ParameterError as problem:
                 self.found[key] = problem
             else:
