@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from math import inf, log2
 
@@ -57,8 +56,7 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
 class _Plans:
     """Plans for one graph, each looked for and simulated on the sample once.
 
-    Costs depend on levels, not on the primes' sizes: so does the plan. Scales and noise depend on
-    all primes but the base, which only makes room.
+    Costs depend on levels, not on the primes' sizes: so does the plan.
     """
 
     graph: TensorGraph
@@ -66,7 +64,7 @@ class _Plans:
     sample: Sample
     found: dict[tuple[int, tuple[bool, ...]], Plan | ParameterError] = field(default_factory=dict)
     choices: dict[int, Choices] = field(default_factory=dict)
-    simulated: dict[Hashable, tuple[float, Simulation, Simulation]] = field(default_factory=dict)
+    simulated: dict[str, Lowered] = field(default_factory=dict)
 
     def plan(self, schedule: Schedule) -> Plan:
         """Raises ParameterError where there is none."""
@@ -87,21 +85,21 @@ class _Plans:
             raise known
         return replace(known, rescaling=rescaling)
 
-    def simulate(self, lowered: Lowered) -> tuple[Simulation, Simulation]:
-        """The model without noise and with it."""
-        params, program = lowered.client.params, lowered.server.program
-        base, *others = params.log_q
-        key = params.log_n, *others, params.log_p, params.log_scale, lowered.plan.rescaling
-        if key not in self.simulated:
-            exact = simulate(lowered.client, program, self.sample.inputs)
+    def simulate(self, lowered: Lowered, spare_bits: int) -> Lowered | float:
+        """The model as it does on the sample, or the bits that its modulus lacks."""
+        model_id, program = lowered.client.model_id, lowered.server.program
+        if model_id not in self.simulated:
+            inputs = self.sample.inputs
+            # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
+            noisy = simulate(lowered.client, program, inputs, 0, spare_bits)
+            if missing := noisy.missing_bits(spare_bits):
+                return missing
+            exact = simulate(lowered.client, program, inputs)
             _check_exact(self.sample.outputs, exact.outputs)
-            noisy = simulate(lowered.client, program, self.sample.inputs, noise_seed=0)
-            self.simulated[key] = base, exact, noisy
-        known, exact, noisy = self.simulated[key]
-        return (
-            replace(exact, excess=exact.excess + known - base),
-            replace(noisy, excess=noisy.excess + known - base),
-        )
+            self.simulated[model_id] = replace(lowered, exact=exact, noisy=noisy)
+        known = self.simulated[model_id]
+        missing = max(s.missing_bits(spare_bits) for s in (known.exact, known.noisy))
+        return missing or known
 
 
 def _lower(plans: _Plans, spare_bits: int) -> Lowered:
@@ -179,10 +177,7 @@ def _try(plans: _Plans, plan: Plan, schedule: Schedule, spare_bits: int) -> Lowe
         return 0
     if missing := missing_for_constants(program, params):
         return missing
-    exact, noisy = plans.simulate(lowered)
-    # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
-    lacking = max(s.missing_bits(spare_bits) for s in (exact, noisy))
-    return lacking or replace(lowered, exact=exact, noisy=noisy)
+    return plans.simulate(lowered, spare_bits)
 
 
 def _refuse_constant_outputs(graph: TensorGraph) -> None:

@@ -51,8 +51,13 @@ def simulate(
     program: Program,
     inputs: Mapping[str, Vector],
     noise_seed: int | None = None,
+    spare_bits: float = -inf,
 ) -> Simulation:
-    """Run `program` on windows [windows, elements] of each input, `client.batch` at a time."""
+    """Run `program` on windows [windows, elements] of each input, `client.batch` at a time.
+
+    It ends as soon as one leaves the modulus less than `spare_bits` of room: outputs are then those
+    of the windows so far.
+    """
     noise = None
     if noise_seed is not None:
         noise = NoiseModel(noise_seed, imaginary=program.is_complex)
@@ -65,8 +70,9 @@ def simulate(
     executor = Executor(engine, watched, program, client.input_scale)
     windows = len(next(iter(inputs.values())))
     parts: dict[str, list[Vector]] = {o.name: [] for o in client.outputs}
-    for start in range(0, windows, client.batch):
-        stop = min(start + client.batch, windows)
+    stop = 0
+    while stop < windows and watched.excess + spare_bits <= 0:
+        start, stop = stop, min(stop + client.batch, windows)
         ciphers = [
             engine.encrypt(key, vector, level, client.input_scale)
             for vector, level in zip(
@@ -76,7 +82,7 @@ def simulate(
         decrypted = [engine.decrypt(key, c) for c in executor.run(ciphers)]
         for spec in client.outputs:
             parts[spec.name].append(unpack_windows(decrypted, spec, stop - start, client.batch))
-    outputs = {name: np.concatenate(found).reshape(windows, -1) for name, found in parts.items()}
+    outputs = {name: np.concatenate(found).reshape(stop, -1) for name, found in parts.items()}
     return Simulation(outputs, watched.excess)
 
 
