@@ -105,20 +105,22 @@ class ServerPool:
         more in a new process, then refused with an EngineError.
         """
         request = source_to_bytes(message)
+        worker = self._next()
         for _ in range(_ATTEMPTS):
-            worker = self._next()
             try:
                 worker.send_bytes(request)
                 reply = worker.recv_bytes()
             except (EOFError, OSError):
-                self._replace(worker)
+                # Not the next that is idle: it may have died as well, before it saw the message.
+                worker = self._replaced(worker)
             except BaseException:
                 # Its answer would be taken for that to the next message.
-                self._replace(worker)
+                self._idle.put(self._replaced(worker))
                 raise
             else:
                 self._idle.put(worker)
                 return read_answer(reply)
+        self._idle.put(worker)
         raise EngineError(
             f"a worker process died over this message, {_ATTEMPTS} times",
             where="message in memory" if isinstance(message, bytes) else str(message),
@@ -173,14 +175,14 @@ class ServerPool:
             raise EngineError("no worker process is left, and no new one could be started")
         return worker
 
-    def _replace(self, worker: Connection) -> None:
-        """Put a new worker in the place of one that died or that nobody listens to any more."""
+    def _replaced(self, worker: Connection) -> Connection:
+        """A new worker in the place of one that died or that nobody listens to any more."""
         worker.close()
         with self._lock:
             if self._closed:
                 raise UsageError("the pool is closed")
             try:
-                self._idle.put(self._successor())
+                return self._successor()
             except BaseException:
                 self._alive -= 1
                 if not self._alive:

@@ -167,6 +167,17 @@ def test_what_cannot_be_loaded_is_told_when_the_pool_opens(sample: Sample, user:
         ServerPool(server, user.evaluation, 0)
 
 
+def test_a_message_is_tried_again_in_a_new_process(
+    pool: ServerPool, user: User, sample: Sample
+) -> None:
+    """Not by another that died unnoticed: one message after the other meets both."""
+    (host,) = host_pids(pool)
+    for victim in children(host):
+        os.kill(victim, signal.SIGKILL)
+    user.check(sample, [pool.run(message) for message in user.messages])
+    assert len(children(host)) == 2
+
+
 def test_a_worker_that_dies_is_replaced(pool: ServerPool, user: User, sample: Sample) -> None:
     (host,) = host_pids(pool)
     for victim in children(host):
