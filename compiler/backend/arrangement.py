@@ -10,7 +10,7 @@ import numpy as np
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index
 from .bsgs import Split, choose_split
-from .complex_slots import Ciphers, Join, Product, best_join, joined, two_by_two
+from .complex_slots import AnyTerm, Ciphers, Join, best_join, joined, two_by_two
 from .cover import Term
 from .decision import CipherPlan
 
@@ -28,8 +28,9 @@ class Draft:
     Sources are numbered over all ciphertexts of all operands. `packed[k]` has the client's packing
     [ciphertexts, slots] of operand k, `imaginary[k]` that of the second values of its slots, and
     `first[k]` is the number of its first source. `groups` lists sources that are packed for one
-    operand and one output ciphertext, `natural` those of one operand in its own order, `covered`
-    those that hold what the server has computed.
+    operand and one output ciphertext, side by side; `natural` those that the client packs for one
+    operand to be rotated (in its own order, or by taps); `covered` those that hold what the server
+    has computed.
     """
 
     terms: Ciphers
@@ -48,7 +49,7 @@ class Arrangement:
     every sum is added to its conjugate, and masks are halved. `milliseconds` leaves folds out."""
 
     draft: Draft
-    shares: tuple[tuple[Sequence[Product], Split, tuple[Join, ...]], ...]
+    shares: tuple[tuple[Sequence[AnyTerm], Split, tuple[Join, ...]], ...]
     complex_slots: bool
     conjugates: bool
     babies: int
@@ -58,7 +59,7 @@ class Arrangement:
     def ciphers(self) -> tuple[CipherPlan, ...]:
         """A plan for each output ciphertext."""
 
-        def term(t: Product) -> Term:
+        def term(t: AnyTerm) -> Term:
             return Term(t.source, t.shift, t.mask / 2 if self.conjugates else t.mask)
 
         return tuple(
@@ -132,7 +133,7 @@ def _arranged(
     draft: Draft, levels: Levels, slots: int, shown: bool, joins: bool, cost: CostModel
 ) -> Arrangement | None:
     """With joins wherever one is of use, or without; None where none is anywhere."""
-    shares: list[tuple[Sequence[Product], Split, tuple[Join, ...]]] = []
+    shares: list[tuple[Sequence[AnyTerm], Split, tuple[Join, ...]]] = []
     babies = giants = 0
     milliseconds = sum(len(rows) for rows in draft.packed.values()) * cost.encrypt(levels[0])
     for terms in draft.terms:
@@ -156,8 +157,8 @@ def _arranged(
 
 
 def _joins(
-    draft: Draft, terms: Sequence[Product], levels: Levels, slots: int, cost: CostModel
-) -> tuple[list[Join], Sequence[Product]]:
+    draft: Draft, terms: Sequence[AnyTerm], levels: Levels, slots: int, cost: CostModel
+) -> tuple[list[Join], Sequence[AnyTerm]]:
     """Joins of the sources that the server has, and the terms of one ciphertext with them."""
 
     def price(ciphers: Ciphers, join: Join) -> float:

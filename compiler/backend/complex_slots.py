@@ -22,6 +22,7 @@ TURNS = 10
 """Turns of a join that are compared, those that pair the most terms first."""
 
 SAMPLED_SHIFTS = 48
+"""Shifts of each source whose differences are looked at for turns, about."""
 
 FEWEST = 3
 """Terms of a ciphertext below which joining it with itself saves nothing."""
@@ -62,13 +63,13 @@ class Joined:
         return self.real - 1j * self.imaginary
 
 
-Product = Term | Joined
+AnyTerm = Term | Joined
 
-Ciphers = Sequence[Sequence[Product]]
+Ciphers = Sequence[Sequence[AnyTerm]]
 """The terms of every output ciphertext."""
 
 
-def joined(terms: Sequence[Product], join: Join, slots: int) -> list[Product]:
+def joined(terms: Sequence[AnyTerm], join: Join, slots: int) -> list[AnyTerm]:
     """`terms` with those of the join's sources read from the join."""
     kept = [t for t in terms if t.source not in (join.first, join.second)]
     real = {t.shift: t.mask for t in terms if t.source == join.first}
@@ -88,7 +89,7 @@ def joined(terms: Sequence[Product], join: Join, slots: int) -> list[Product]:
 
 def best_join(
     ciphers: Ciphers, pair: tuple[int, int], slots: int, price: Callable[[Ciphers, Join], float]
-) -> tuple[Join, list[list[Product]]] | None:
+) -> tuple[Join, list[list[AnyTerm]]] | None:
     """The join of two sources (or of one) at the least price, with the terms that it leaves.
 
     None where there are too few terms for a join to be of use.
@@ -96,7 +97,7 @@ def best_join(
     shifts = [sorted({t.shift for c in ciphers for t in c if t.source == s}) for s in pair]
     if not all(shifts) or (pair[0] == pair[1] and len(shifts[0]) < FEWEST):
         return None
-    best: tuple[float, Join, list[list[Product]]] | None = None
+    best: tuple[float, Join, list[list[AnyTerm]]] | None = None
     for turn in _turns(shifts[0], shifts[1], slots, alone=pair[0] == pair[1]):
         join = Join(*pair, turn)
         left = [joined(terms, join, slots) for terms in ciphers]

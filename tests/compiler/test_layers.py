@@ -130,8 +130,9 @@ FITTED: tuple[Build, ...] = (silu, relu, leaky_relu, prelu)
 """Activations between two linear layers."""
 
 FLOAT32 = 2e-5
-NOISE = {"seal": 5e-3, "desilo": 1e-5}
-"""Errors of a few products: at scales of about 2^27 for SEAL at N = 2^13, at 2^40 for DESILO."""
+NOISE = {"seal": 2e-3, "desilo": 1e-5}
+"""Errors of a few products, at scales of about 2^27 for SEAL at N = 2^13 and 2^40 for DESILO: in
+standard deviations of an output, where that is more than one."""
 
 
 @pytest.mark.parametrize("engine", sorted(NOISE))
@@ -144,9 +145,11 @@ def test_linear_and_polynomial_layers_are_exact_but_for_noise(build: Build, engi
     assert found.approximation.max_error < FLOAT32
     assert found.packing is not None
     assert found.packing.max_error < 1e-9
-    assert found.noise.max_error < NOISE[engine]
+    spread = max(float(y.std(axis=0).mean()) for y in compiled.plaintext(data).values())
+    noise = NOISE[engine] * max(1.0, spread)
+    assert found.noise.max_error < noise
     assert found.noise.max_error < 3 * compiled.report["accuracy"]["noise"]["max_error"] + 1e-7
-    assert found.total.max_error < FLOAT32 + NOISE[engine]
+    assert found.total.max_error < FLOAT32 + noise
     assert found.total.agreement == 1.0
 
 
