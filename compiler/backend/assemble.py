@@ -27,6 +27,12 @@ class Sample:
     inputs: dict[str, Vector]
     outputs: dict[str, Vector]
 
+    @property
+    def largest(self) -> int:
+        """The window with the largest output."""
+        sizes = [np.abs(values).max(axis=1) for values in self.outputs.values()]
+        return int(np.argmax(np.max(sizes, axis=0)))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:

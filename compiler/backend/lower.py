@@ -86,14 +86,24 @@ class _Plans:
         return replace(known, rescaling=rescaling)
 
     def simulate(self, lowered: Lowered, spare_bits: int) -> Lowered | float:
-        """The model as it does on the sample, or the bits that its modulus lacks."""
+        """The model as it does on the sample, or the bits that its modulus lacks.
+
+        One whose noise the target does not accept is not run without noise.
+        """
         model_id, program = lowered.client.model_id, lowered.server.program
         if model_id not in self.simulated:
             inputs = self.sample.inputs
+            # Where bits are missing, this window most often shows how many.
+            largest = {name: rows[[self.sample.largest]] for name, rows in inputs.items()}
+            alone = simulate(lowered.client, program, largest)
+            if missing := alone.missing_bits(spare_bits):
+                return missing
             # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
             noisy = simulate(lowered.client, program, inputs, 0, spare_bits)
             if missing := noisy.missing_bits(spare_bits):
                 return missing
+            if not self.target.accepts(noisy.outputs):
+                return replace(lowered, noisy=noisy)
             exact = simulate(lowered.client, program, inputs)
             _check_exact(self.sample.outputs, exact.outputs)
             self.simulated[model_id] = replace(lowered, exact=exact, noisy=noisy)
