@@ -53,14 +53,16 @@ def choose_split(
 
     All babies, all giants, and differences of two shifts are tried.
     """
-    sources = np.array([t.source for t in terms], dtype=np.int64)
-    shifts = np.array([t.shift for t in terms], dtype=np.int64)
-    strides = _candidates(np.unique(shifts), slots)
-    giants = shifts[None, :] // strides[:, None] * strides[:, None]
-    babies = shifts[None, :] - giants
-    outer = _distinct(giants)
-    turns = _distinct(np.where(giants > 0, giants, -1)) - (giants == 0).any(axis=1)
-    turned = _distinct(np.where(babies > 0, sources[None, :] * slots + babies, -1))
+    sources = np.array([t.source for t in terms], dtype=np.int32)
+    shifts = np.array([t.shift for t in terms], dtype=np.int32)
+    different = np.unique(shifts)
+    strides = _candidates(different, slots)[:, None]
+    # In ascending order, as the shifts are.
+    giants = different // strides
+    outer = 1 + np.count_nonzero(np.diff(giants, axis=1), axis=1)
+    turns = outer - (giants[:, 0] == 0)
+    babies = shifts % strides
+    turned = _distinct(np.where(babies > 0, sources * slots + babies, -1))
     turned -= (babies == 0).any(axis=1)
     milliseconds = (
         turned * cost.rotate(level)
@@ -70,12 +72,12 @@ def choose_split(
     )
     best = int(np.argmin(milliseconds))
     return (
-        Split(int(strides[best])),
+        Split(int(strides[best, 0])),
         SplitCost(int(turned[best]), int(turns[best]), float(milliseconds[best])),
     )
 
 
-def _candidates(shifts: NDArray[np.int64], slots: int) -> NDArray[np.int64]:
+def _candidates(shifts: NDArray[np.int32], slots: int) -> NDArray[np.int32]:
     """Strides worth trying; `slots` means no giant at all, 1 no baby."""
     strides = {1, slots}
     if len(shifts) > 2:
@@ -83,10 +85,10 @@ def _candidates(shifts: NDArray[np.int64], slots: int) -> NDArray[np.int64]:
         differences = np.unique(np.abs(sample[:, None] - shifts[None, :]))
         strides |= {int(d) for d in differences[:: max(1, len(differences) // 96)] if d}
         strides |= {1 << k for k in range(1, slots.bit_length() - 1)}
-    return np.array(sorted(strides), dtype=np.int64)
+    return np.array(sorted(strides), dtype=np.int32)
 
 
-def _distinct(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _distinct(rows: NDArray[np.int32]) -> NDArray[np.int64]:
     """How many different values each row has."""
     ordered = np.sort(rows, axis=1)
     distinct: NDArray[np.int64] = 1 + (ordered[:, 1:] != ordered[:, :-1]).sum(axis=1)

@@ -19,6 +19,7 @@ class Known:
 
     samples: dict[Pattern, Pattern] = field(default_factory=dict)
     covers: dict[tuple[Pattern, int], Cover] = field(default_factory=dict)
+    sliders: dict[int, Slider] = field(default_factory=dict)
     futile: set[Pattern] = field(default_factory=set)
 
     def sampled(self, pattern: Pattern, windows: int) -> Pattern:
@@ -52,7 +53,9 @@ class Known:
         """See `Slider.slide`."""
         if pattern in self.futile:
             return None
-        found = Slider(matrix).slide(pattern, source)
+        if source.operand not in self.sliders:
+            self.sliders[source.operand] = Slider(matrix)
+        found = self.sliders[source.operand].slide(pattern, source)
         if found is None:
             self.futile.add(pattern)
         return found

@@ -41,6 +41,8 @@ class Slider:
         if blocks > MAX_BLOCKS or not self._slides_somewhere(pattern, source, blocks):
             return None
         slots, columns = len(source.index), self._matrix.shape[1] + 1
+        # The last column is what a slot that holds nothing sees.
+        weights = np.pad(self._matrix.toarray(), ((0, 0), (0, 1)))
         owner = pattern.owner[0]
         at = np.flatnonzero(owner >= 0)
         rows = owner[at] * columns
@@ -51,7 +53,7 @@ class Slider:
             shift = block * pattern.period * size % slots
             seen = source.index[(at + shift) % slots] % columns
             mask = np.zeros(slots)
-            mask[at] = self._weights.take(rows + seen)
+            mask[at] = weights.take(rows + seen)
             masks.append((shift, mask))
             sums[at] += np.where(mask[at] != 0, self._tags[seen], np.uint64(0))
             if block < blocks - 1:
@@ -75,11 +77,6 @@ class Slider:
         sums = parts[:, :blocks].sum(axis=1, dtype=np.uint64)
         wanted = self._wanted[row]
         return bool((sums == wanted).any() or (sums + parts[:, blocks] == wanted).any())
-
-    @cached_property
-    def _weights(self) -> Vector:
-        """[m, n + 1]; the last column is what a slot that holds nothing sees."""
-        return np.pad(self._matrix.toarray(), ((0, 0), (0, 1)))
 
     @cached_property
     def _wanted(self) -> Tags:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,19 @@ from eer.runtime.errors import ModelError, UsageError
 _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "torch._dynamo")
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No search for garbage: the exporter makes and imports much that lives on."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_undisturbed()
 def export_torch(
     module: Any,
     example: Any,

@@ -74,13 +74,13 @@ class ClearEngine(CheckedEngine):
         self._rng = np.random.default_rng(noise.seed if noise else 0)
         self._pool = self._rng.standard_normal(POOL if noise else 0)
         self._mean_gain = _mean_gain(params) if noise else np.zeros(0)
-        self._switch_variances: dict[int, Vector] = {}
+        self._switch_deviations: dict[int, float | Vector] = {}
 
-    def noisy(self, values: Slots, variance: float | Vector, scale: float) -> Slots:
-        """`values` with Gaussian noise of this variance (of all slots or each) over scale^2."""
+    def noisy(self, values: Slots, deviation: float | Vector, scale: float) -> Slots:
+        """`values` with Gaussian noise of this deviation (of all slots or each) over the scale."""
         if self._noise is None:
             return values
-        deviation = np.sqrt(variance) / scale
+        deviation = deviation / scale
         if not self._noise.imaginary:
             shifted: Slots = values + self._drawn() * deviation
             return shifted
@@ -116,14 +116,17 @@ class ClearEngine(CheckedEngine):
     def switch_variance(self, level: int) -> float | Vector:
         if self._noise is None:
             return 0.0
-        if level not in self._switch_variances:
-            n = self.params.ring_dimension
-            log_p = sum(self.params.log_p)
-            ratio = math.fsum(4.0 ** (bits - log_p) for bits in self.params.log_q[: level + 1])
-            digit = ratio * self._noise.sigma**2 * n / 2
-            variance = digit * (n / 12 + 0.25 * self._mean_gain) + self.rescale_variance()
-            self._switch_variances[level] = variance
-        return self._switch_variances[level]
+        n = self.params.ring_dimension
+        log_p = sum(self.params.log_p)
+        ratio = math.fsum(4.0 ** (bits - log_p) for bits in self.params.log_q[: level + 1])
+        digit = ratio * self._noise.sigma**2 * n / 2
+        return digit * (n / 12 + 0.25 * self._mean_gain) + self.rescale_variance()
+
+    def switch_deviation(self, level: int) -> float | Vector:
+        """The root of that, taken once."""
+        if level not in self._switch_deviations:
+            self._switch_deviations[level] = np.sqrt(self.switch_variance(level))
+        return self._switch_deviations[level]
 
     def _generate_keys(
         self, steps: Mapping[int, int], conjugation: int | None
@@ -131,7 +134,7 @@ class ClearEngine(CheckedEngine):
         return None, [key_list(tuple(steps), conjugation is not None)]
 
     def _encrypt(self, secret: None, values: Slots, level: int, scale: float) -> Slots:
-        return self.noisy(values.copy(), self.fresh_variance(), scale)
+        return self.noisy(values.copy(), math.sqrt(self.fresh_variance()), scale)
 
     def _decrypt(self, secret: None, a: Ciphertext) -> Vector:
         values: Vector = a.handle.real.copy()
@@ -167,15 +170,16 @@ class ClearEvaluator(CheckedEvaluator):
     _engine: ClearEngine
 
     def _encode(self, values: Slots, level: int, scale: float, summand: bool) -> Slots:
-        return self._engine.noisy(values.copy(), self._engine.encoding_variance(), scale)
+        deviation = math.sqrt(self._engine.encoding_variance())
+        return self._engine.noisy(values.copy(), deviation, scale)
 
     def _rotate(self, a: Ciphertext, step: int) -> Slots:
         turned = np.roll(a.handle, -step)
-        return self._engine.noisy(turned, self._engine.switch_variance(a.level), a.scale)
+        return self._engine.noisy(turned, self._engine.switch_deviation(a.level), a.scale)
 
     def _conjugate(self, a: Ciphertext) -> Slots:
-        variance = self._engine.switch_variance(a.level)
-        return self._engine.noisy(a.handle.conj(), variance, a.scale)
+        deviation = self._engine.switch_deviation(a.level)
+        return self._engine.noisy(a.handle.conj(), deviation, a.scale)
 
     def _times_i(self, a: Ciphertext) -> Slots:
         turned: Slots = 1j * a.handle
@@ -203,7 +207,7 @@ class ClearEvaluator(CheckedEvaluator):
         total = sum_of_products([(a.handle, p.handle) for a, p in zip(cts, pts, strict=True)])
         parts = max(a.parts for a in cts)
         variance = self._engine.rescale_variance(parts) if rescale else 0.0
-        return self._engine.noisy(total, variance, scale)
+        return self._engine.noisy(total, math.sqrt(variance), scale)
 
     def _dot_cipher(
         self,
@@ -216,9 +220,9 @@ class ClearEvaluator(CheckedEvaluator):
         total = sum_of_products([(a.handle, b.handle) for a, b in pairs])
         if relinearise:
             before = scale * self._moduli[level] if rescale else scale
-            total = engine.noisy(total, engine.switch_variance(level), before)
+            total = engine.noisy(total, engine.switch_deviation(level), before)
         variance = engine.rescale_variance(2 if relinearise else 3)
-        return engine.noisy(total, variance if rescale else 0.0, scale)
+        return engine.noisy(total, math.sqrt(variance) if rescale else 0.0, scale)
 
     def _level_down(self, a: Ciphertext, level: int) -> Slots:
         values: Slots = a.handle
