@@ -174,7 +174,7 @@ class ClearEvaluator(CheckedEvaluator):
         return self._engine.noisy(values.copy(), deviation, scale)
 
     def _rotate(self, a: Ciphertext, step: int) -> Slots:
-        turned = np.roll(a.handle, -step)
+        turned = np.concatenate((a.handle[step:], a.handle[:step]))
         return self._engine.noisy(turned, self._engine.switch_deviation(a.level), a.scale)
 
     def _conjugate(self, a: Ciphertext) -> Slots:
@@ -242,9 +242,12 @@ def _mean_gain(params: CkksParams) -> Vector:
 
 def sum_of_products(pairs: Sequence[tuple[Slots, Slots]]) -> Slots:
     """Slot-wise sum over k of a_k * b_k."""
-    total: NDArray[Any] = pairs[0][0] * pairs[0][1]
+    kind = np.result_type(*{x.dtype for pair in pairs for x in pair})
+    total: NDArray[Any] = np.multiply(*pairs[0], dtype=kind)
+    product = np.empty_like(total)
     for a, b in pairs[1:]:
-        total = total + a * b
+        np.multiply(a, b, out=product)
+        total += product
     return total
 
 
