@@ -10,8 +10,8 @@ from eer.runtime.errors import ParameterError
 
 from .backend.assemble import Lowered, Target
 from .backend.planner import Search
+from .backend.predict import predict
 from .cost import CostModel
-from .predict import predict
 
 QUICK = Search(beam=2, keep=1, effort=2)
 """How hard to look for plans while batches are compared."""

@@ -12,9 +12,9 @@ from .backend.contraction import ContractionPlan
 from .backend.decision import AffinePlan
 from .backend.levels import levels_used
 from .backend.planner import Plan
+from .backend.predict import Prediction
 from .ir.tensor import Affine, Contraction, Core, Node, TensorGraph, Vector
 from .noise import Where, precisions
-from .predict import Prediction
 
 
 def layers_json(

@@ -22,7 +22,7 @@ from eer.runtime.program import (
     operands,
 )
 
-from .predict import encoded_plains
+from .backend.predict import encoded_plains
 from .sizes import WORD, galois_levels, key_bytes_held
 
 PROCESS = {"seal": 53e6, "desilo": 117e6}

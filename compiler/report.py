@@ -22,6 +22,7 @@ from eer.runtime.program import infer_levels
 
 from .agreement import compare, post_process
 from .backend.assemble import Lowered
+from .backend.predict import Prediction, predict
 from .batch import BatchTrial
 from .cost import CostModel, Costs
 from .ir import interpret
@@ -31,7 +32,6 @@ from .memory import predict_memory
 from .options import Options
 from .passes.activations import ActivationReport
 from .passes.calibrate import Ranges
-from .predict import Prediction, predict
 from .sizes import sizes_json
 from .steps import step_json
 

@@ -6,8 +6,8 @@ from eer.runtime.fields import Json
 from eer.runtime.model import ClientModel
 from eer.runtime.program import Program, infer_levels
 
+from .backend.predict import Prediction
 from .cost import CostModel
-from .predict import Prediction
 
 REFRESH = "client"
 """Who makes fresh ciphertexts of the state: the only policy that there is (docs/adr/0012)."""

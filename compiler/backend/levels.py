@@ -35,12 +35,12 @@ def steps_of(graph: TensorGraph) -> tuple[Step, ...]:
     steps = [Step.PLAIN] * (max(depths, default=0) + 1)
     for number, node in enumerate(graph.nodes):
         below = depths[number] + 1
-        if isinstance(node.op, Product | Contraction) and steps[below] is Step.PLAIN:
-            steps[below] = Step.CIPHER
-        if isinstance(node.op, Core):
-            for depth in range(below, below + int(node.op.plan.depth)):
-                last = depth == below and steps[depth] is not Step.INNER
-                steps[depth] = Step.CIPHER if last else Step.INNER
+        ciphers = range(0)
+        if isinstance(node.op, Product | Contraction | Core):
+            ciphers = range(below, below + levels_used(node))
+        for depth in ciphers:
+            if steps[depth] is Step.PLAIN:
+                steps[depth] = Step.CIPHER
         # A value that a product reads further down has to keep up with the scales there; what the
         # client packs for it comes in there.
         for user in graph.users(number):
@@ -48,7 +48,7 @@ def steps_of(graph: TensorGraph) -> tuple[Step, ...]:
             packed = isinstance(node.op, Input) and isinstance(graph.nodes[user].op, Contraction)
             if not packed and not isinstance(graph.nodes[user].op, Affine):
                 for depth in range(reads + 1, depths[number] + 1):
-                    steps[depth] = Step.INNER
+                    steps[depth] = Step.KEPT
     return tuple(steps)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
 from math import inf, log2
 
 import numpy as np
@@ -15,17 +17,20 @@ from eer.runtime.scales import assign_scales
 from ..cost import CostModel
 from ..ir.tensor import Affine, TensorGraph, Vector
 from .assemble import Lowered, Sample, Target, assemble
+from .emit import emit
 from .levels import assign_levels, deepest_path, levels_used, steps_of
-from .parameters import deepest, schedules
-from .planner import Choices, Plan, plan_graph
-from .schedule import Schedule
+from .parameters import deepest, rings, schedules
+from .planner import Plan, plan_graph
+from .predict import predict
+from .prices import Prices
+from .schedule import Rescaling, Schedule, Step
 from .simulate import OTHER_NOISE_BITS, SPARE_BITS, Simulation, simulate
 
 COARSEST = 8.0
 """log2 of the smallest plaintext scale that is worth simulating."""
 
-NEARLY = 1.1
-"""How much more work another schedule may make for to be compared with the first accepted."""
+USUAL_PRECISION = 16.0
+"""Bits of the schedule that a plan is made for; it is used with others as well."""
 
 UNSURE_BITS = 1.0
 """By how many bits a schedule may be more precise than what another's noise says."""
@@ -43,7 +48,7 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     the program does not compute what the graph does.
     """
     _refuse_constant_outputs(graph)
-    plans = _Plans(graph, target, sample)
+    plans = _Plans(graph, target, sample, steps_of(graph))
     try:
         return _lower(plans, SPARE_BITS + OTHER_NOISE_BITS)
     except ParameterError:
@@ -54,43 +59,72 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
 
 @dataclass(slots=True, eq=False)
 class _Plans:
-    """Plans for one graph, each looked for and simulated on the sample once.
+    """Plans for one graph, one on each ring, and what was simulated on the sample.
 
-    Costs depend on levels, not on the primes' sizes: so does the plan.
+    The primes' sizes do not matter to a plan, and their number does so little that one is used for
+    all schedules.
     """
 
     graph: TensorGraph
     target: Target
     sample: Sample
-    found: dict[tuple[int, tuple[bool, ...]], Plan | ParameterError] = field(default_factory=dict)
-    choices: dict[int, Choices] = field(default_factory=dict)
+    steps: tuple[Step, ...]
+    found: dict[int, tuple[Plan, Prices] | ParameterError | None] = field(default_factory=dict)
     simulated: dict[str, Lowered] = field(default_factory=dict)
 
-    def plan(self, schedule: Schedule) -> Plan:
-        """Raises ParameterError where there is none."""
-        params, rescaling = schedule.params, schedule.rescaling
-        key = (params.log_n, rescaling.rescales)
-        if key not in self.found:
-            slots = params.slots // self.target.batch
-            cost = CostModel(params.log_n, self.target.costs)
-            choices = self.choices.setdefault(slots, {})
+    def offered(self, log_n: int, headroom: int, prices: Prices) -> tuple[Schedule, ...]:
+        return schedules(self.target.engine, log_n, self.steps, headroom, prices)
+
+    def on_ring(self, log_n: int, headroom: int) -> tuple[Plan, Prices] | None:
+        """The plan on the ring 2^log_n, and what it makes of schedules' prices; None where there
+        are no schedules. Raises ParameterError where there is no plan."""
+        if log_n not in self.found:
             try:
-                plan = plan_graph(self.graph, slots, cost, self.target.search, rescaling, choices)
+                self.found[log_n] = self._planned(log_n, headroom)
             except ParameterError as problem:
-                self.found[key] = problem
-            else:
-                self.found[key] = plan
-        known = self.found[key]
+                self.found[log_n] = problem
+        known = self.found[log_n]
         if isinstance(known, ParameterError):
             raise known
-        return replace(known, rescaling=rescaling)
+        return known
 
-    def simulate(self, lowered: Lowered, spare_bits: int) -> Lowered | float:
-        """The model as it does on the sample, or the bits that its modulus lacks.
+    def _planned(self, log_n: int, headroom: int) -> tuple[Plan, Prices] | None:
+        graph, target = self.graph, self.target
+        cost = CostModel(log_n, target.costs)
+        offered = self.offered(log_n, headroom, Prices.guessed(self.steps, cost))
+        if not offered:
+            return None
+        slots = offered[0].params.slots
+        if target.batch > slots:
+            raise _batch_too_large(target, slots)
+        usual = next((s for s in offered if s.precision >= USUAL_PRECISION), offered[-1])
+        plan = plan_graph(graph, slots // target.batch, cost, target.search, usual.rescaling)
+        eager = replace(plan, rescaling=Rescaling.eager(len(self.steps) - 1))
+        return plan, Prices.of(emit(graph, eager).program, cost)
+
+    def assembled(self, plan: Plan, schedule: Schedule) -> Lowered:
+        """The plan's model with this schedule, not simulated yet."""
+        used = replace(plan, rescaling=schedule.rescaling)
+        return assemble(self.graph, used, schedule, self.target)
+
+    def milliseconds(self, lowered: Lowered) -> float:
+        cost = CostModel(lowered.client.params.log_n, self.target.costs)
+        return predict(lowered.server.program, cost).total
+
+    def tried(self, schedule: Schedule, lowered: Lowered, spare_bits: int) -> Lowered | float:
+        """The model as it does on the sample; or the bits that its modulus lacks: none (0) or no
+        number of them (inf) would help one that is of no use for other reasons.
 
         One whose noise the target does not accept is not run without noise.
         """
-        model_id, program = lowered.client.model_id, lowered.server.program
+        program, params = lowered.server.program, lowered.client.params
+        if params.engine == "seal" and coarsest(program, params) < COARSEST:
+            return 0
+        if not schedule.rotates_at_top and _rotates_at_top(program):
+            return 0
+        if lacking := missing_for_constants(program, params):
+            return lacking
+        model_id = lowered.client.model_id
         if model_id not in self.simulated:
             inputs = self.sample.inputs
             # Where bits are missing, this window most often shows how many.
@@ -102,67 +136,90 @@ class _Plans:
             noisy = simulate(lowered.client, program, inputs, 0, spare_bits)
             if missing := noisy.missing_bits(spare_bits):
                 return missing
-            if not self.target.accepts(noisy.outputs):
-                return replace(lowered, noisy=noisy)
-            exact = simulate(lowered.client, program, inputs)
-            _check_exact(self.sample.outputs, exact.outputs)
-            self.simulated[model_id] = replace(lowered, exact=exact, noisy=noisy)
+            lowered = replace(lowered, noisy=noisy)
+            if self.target.accepts(noisy.outputs):
+                exact = simulate(lowered.client, program, inputs)
+                _check_exact(self.sample.outputs, exact.outputs)
+                lowered = replace(lowered, exact=exact)
+            self.simulated[model_id] = lowered
         known = self.simulated[model_id]
         missing = max(s.missing_bits(spare_bits) for s in (known.exact, known.noisy))
         return missing or known
 
 
 def _lower(plans: _Plans, spare_bits: int) -> Lowered:
-    """The first schedule that the target accepts, or another on the same ring that makes for about
-    as much work by its own estimate and for less by that of its plan."""
-    graph, target, sample = plans.graph, plans.target, plans.sample
-    depth = max(assign_levels(graph))
-    steps = steps_of(graph)
-    headroom = _headroom(sample)
+    """The model on the smallest ring that has a schedule which the target accepts."""
+    graph, target = plans.graph, plans.target
     refused: ParameterError | None = None
-    best: tuple[Schedule, Lowered] | None = None
-    seen: tuple[Schedule, Simulation] | None = None
-    queue = list(schedules(target.engine, steps, headroom, target.security))
-    while queue:
-        candidate = queue.pop(0)
-        trial = candidate.params
-        if best is not None and not _as_light(candidate, best[0]):
-            break
-        if seen is not None and not target.accepts(_at_best(candidate, *seen, sample)):
-            continue
-        if target.batch > trial.slots:
-            refused = _batch_too_large(target, trial.slots)
-            continue
+    for log_n in rings(target.engine, target.security):
         try:
-            plan = plans.plan(candidate)
+            made = _on_ring(plans, log_n, spare_bits)
         except ParameterError as problem:
             refused = problem
             continue
-        if best is not None and plan.milliseconds >= best[1].plan.milliseconds:
-            continue
-        made = _try(plans, plan, candidate, spare_bits)
-        if isinstance(made, Lowered):
-            seen = candidate, made.noisy
-            if target.accepts(made.noisy.outputs):
-                best = candidate, made
-        # DESILO chooses its own primes: there is no headroom to add, only other parameters.
-        elif 0 < made < inf and trial.engine == "seal" and best is None:
-            headroom += int(made)
-            queue = [
-                c
-                for c in schedules(target.engine, steps, headroom, target.security)
-                if c.params.log_n >= trial.log_n
-            ]
-    if best is not None:
-        return best[1]
+        if made is not None:
+            return made
+    depth = len(plans.steps) - 1
     if refused is not None and depth <= deepest(target.engine):
         raise refused
     raise _too_deep(graph, depth, target.engine)
 
 
-def _as_light(candidate: Schedule, best: Schedule) -> bool:
-    same_ring = candidate.params.log_n == best.params.log_n
-    return same_ring and candidate.work <= NEARLY * best.work
+def _on_ring(plans: _Plans, log_n: int, spare_bits: int) -> Lowered | None:
+    """The model with the cheapest schedule on the ring 2^log_n that the target accepts.
+
+    The most precise is tried first: what noise it makes says which of the others are worth trying.
+    Raises ParameterError where there is no plan.
+    """
+    headroom = _headroom(plans.sample)
+    known = plans.on_ring(log_n, headroom)
+    if known is None:
+        return None
+    plan, prices = known
+    offered = list(plans.offered(log_n, headroom, prices))
+    while offered:
+        precise = max(offered, key=lambda s: s.precision)
+        made = plans.tried(precise, plans.assembled(plan, precise), spare_bits)
+        if isinstance(made, Lowered):
+            return _cheapest(plans, known, offered, (precise, made.noisy), spare_bits)
+        # DESILO chooses its own primes: there is no headroom to add, only other parameters.
+        if 0 < made < inf and precise.params.engine == "seal":
+            headroom += int(made)
+            offered = list(plans.offered(log_n, headroom, prices))
+        else:
+            offered.remove(precise)
+    return None
+
+
+def _cheapest(
+    plans: _Plans,
+    known: tuple[Plan, Prices],
+    offered: Sequence[Schedule],
+    seen: tuple[Schedule, Simulation],
+    spare_bits: int,
+) -> Lowered | None:
+    """The quickest model with a schedule of `offered` that the target accepts."""
+    plan, prices = known
+    accepts = plans.target.accepts
+    # Prices leave out what it takes to match scales: they are what a program takes at least.
+    waiting: list[tuple[float, int, Lowered | None]]
+    waiting = [(prices.total(s.rescaling), k, None) for k, s in enumerate(offered)]
+    heapify(waiting)
+    while waiting:
+        _, k, lowered = heappop(waiting)
+        candidate = offered[k]
+        if not accepts(_at_best(candidate, *seen, plans.sample)):
+            continue
+        if lowered is None:
+            lowered = plans.assembled(plan, candidate)
+            heappush(waiting, (plans.milliseconds(lowered), k, lowered))
+            continue
+        made = plans.tried(candidate, lowered, spare_bits)
+        if isinstance(made, Lowered):
+            seen = candidate, made.noisy
+            if accepts(made.noisy.outputs):
+                return made
+    return None
 
 
 def _at_best(
@@ -174,20 +231,6 @@ def _at_best(
         name: exact + (noisy.outputs[name] - exact) * factor
         for name, exact in sample.outputs.items()
     }
-
-
-def _try(plans: _Plans, plan: Plan, schedule: Schedule, spare_bits: int) -> Lowered | float:
-    """The plan's model, simulated; or the bits that its modulus lacks: none (0) or no number of
-    them (inf) would help a schedule that is of no use for other reasons."""
-    lowered = assemble(plans.graph, plan, schedule, plans.target)
-    program, params = lowered.server.program, lowered.client.params
-    if params.engine == "seal" and coarsest(program, params) < COARSEST:
-        return 0
-    if not schedule.rotates_at_top and _rotates_at_top(program):
-        return 0
-    if missing := missing_for_constants(program, params):
-        return missing
-    return plans.simulate(lowered, spare_bits)
 
 
 def _refuse_constant_outputs(graph: TensorGraph) -> None:

@@ -1,4 +1,4 @@
-"""Parameters: schedules for an engine, the cheapest first, within the security table."""
+"""Parameters: schedules for an engine and a ring, the cheapest first, within the security table."""
 
 from __future__ import annotations
 
@@ -8,31 +8,24 @@ from math import floor
 
 from eer.runtime.engines import desilo_literal
 from eer.runtime.errors import ParameterError, UsageError
-from eer.runtime.params import MAX_LOG_QP_128, SECURITY_BITS
+from eer.runtime.params import MAX_LOG_QP_128, SECURITY_BITS, CkksLiteral
+from eer.runtime.program_codec import SCALE_UNITS
 
-from .schedule import Rescaling, Schedule, Step, seal_schedules
+from .cheapest import cheapest
+from .prices import Prices
+from .schedule import QUICK_BASE, Rescaling, Schedule, Step
+from .walks import LEAST_PRECISION, PRECISIONS, Road, Walk
 
 SEAL_RINGS = (12, 13, 14, 15)
+DESILO_RINGS = (13, 14, 15, 16)
 DESILO_DEEPEST = 36
-WORTH_TRYING = 9.0
-"""Bits of predicted precision below which a schedule is passed over."""
 
 
-def deepest(engine: str) -> int:
-    """Products in a row that the largest parameters of `engine` allow, about."""
-    if engine == "desilo":
-        return DESILO_DEEPEST
-    log_n = SEAL_RINGS[-1]
-    return floor(MAX_LOG_QP_128[log_n] / (log_n + WORTH_TRYING)) - 3
+def rings(engine: str, security: int = SECURITY_BITS) -> tuple[int, ...]:
+    """log2 of the dimensions of the rings that there are for `engine`, the smallest first.
 
-
-def schedules(
-    engine: str, steps: tuple[Step, ...], headroom: int, security: int = SECURITY_BITS
-) -> tuple[Schedule, ...]:
-    """Schedules for `engine`, the smallest ring first, and the cheapest first on each.
-
-    See `seal_schedules` for `steps` and `headroom`. Raises ParameterError for less than 128
-    bits of security, UsageError for an engine that nothing is compiled for.
+    Raises ParameterError for less than 128 bits of security, UsageError for an engine that nothing
+    is compiled for.
     """
     if security != SECURITY_BITS:
         raise ParameterError(
@@ -41,14 +34,74 @@ def schedules(
         )
     match engine:
         case "seal":
-            found = (s for n in SEAL_RINGS for s in seal_schedules(steps, headroom, n))
-            return tuple(s for s in found if s.precision >= WORTH_TRYING)
+            return SEAL_RINGS
         case "desilo":
-            return tuple(_desilo_schedules(len(steps) - 1))
+            return DESILO_RINGS
         case _:
             raise UsageError(
                 f"nothing is compiled for engine '{engine}'", hint="use 'seal' or 'desilo'"
             )
+
+
+def deepest(engine: str) -> int:
+    """Products in a row that the largest parameters of `engine` allow, about."""
+    if engine == "desilo":
+        return DESILO_DEEPEST
+    log_n = SEAL_RINGS[-1]
+    return floor(MAX_LOG_QP_128[log_n] / (log_n + LEAST_PRECISION)) - 3
+
+
+def schedules(
+    engine: str, log_n: int, steps: tuple[Step, ...], headroom: int, prices: Prices
+) -> tuple[Schedule, ...]:
+    """Schedules for `engine` on the ring 2^log_n, the cheapest by `prices` first.
+
+    See `Road` for `steps` and `headroom`.
+    """
+    if engine == "desilo":
+        return tuple(s for s in _desilo_schedules(len(steps) - 1) if s.params.log_n == log_n)
+    return tuple(seal_schedules(Road(steps, headroom, log_n), prices))
+
+
+def seal_schedules(road: Road, prices: Prices) -> list[Schedule]:
+    """Schedules that fit 128-bit security: for every precision the cheapest way of putting rescales
+    off, at the highest precision that it has room for, and a rescale after every product."""
+    patterns = {(False, *(True,) * road.depth)}
+    for hidden in (False, True):
+        reached = 0.0
+        for precision in PRECISIONS:
+            if precision <= reached:
+                continue
+            pattern = cheapest(road, precision, prices, hidden)
+            if pattern is None:
+                continue
+            patterns.add(pattern)
+            found = road.most_precise(pattern, hidden)
+            reached = precision if found is None else found[0]
+    made = [
+        _schedule(road, precision, walk)
+        for pattern in patterns
+        for hidden in (False, True)
+        for precision, walk in [road.most_precise(pattern, hidden) or (0.0, None)]
+        if walk is not None
+    ]
+    # With or without room for rotations before products the best is often the same.
+    unlike = {(s.params, s.rescaling): s for s in made}
+    return sorted(unlike.values(), key=lambda s: (prices.total(s.rescaling), -s.precision))
+
+
+def _schedule(road: Road, precision: float, walk: Walk) -> Schedule:
+    scales = tuple(round(s * SCALE_UNITS) / SCALE_UNITS for s in walk.log_scales)
+    params = CkksLiteral(
+        engine="seal",
+        log_n=road.log_n,
+        log_q=tuple(float(b) for b in walk.chain),
+        log_p=(float(walk.special),),
+        log_scale=scales[-1],
+    ).check()
+    rescaling = Rescaling(tuple(b > 0 for b in walk.drops), scales, walk.drops)
+    made = Schedule(params, rescaling, precision)
+    return made.raised(max(0, QUICK_BASE - walk.base)) or made
 
 
 def _desilo_schedules(depth: int) -> Iterator[Schedule]:

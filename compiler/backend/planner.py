@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
@@ -44,11 +44,6 @@ class Search:
     effort: int = 4
 
 
-Choices = dict[tuple[int, bool, bytes], list[tuple[AffineTask, Pattern]]]
-"""Patterns for the affine map of a node, with inputs in their natural order or not, by the layouts
-that it reads: they do not depend on costs, nor does what is known of them."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """A plan for a whole graph: layouts of all values, a plan per affine map and contraction.
@@ -82,18 +77,15 @@ def plan_graph(
     cost: CostModel,
     search: Search,
     rescaling: Rescaling | None = None,
-    choices: Choices | None = None,
 ) -> Plan:
     """The cheapest plan found on `slots` slots, by default with a rescale after every product.
 
-    `choices` are those of other plans for the same graph and slots; new ones are added.
     Raises ParameterError where some map has no plan.
     """
     levels = assign_levels(graph)
     rescaling = rescaling or Rescaling.eager(max(levels, default=0))
     start = Plan(slots, levels, rescaling, {}, {}, 0.0)
-    choices = {} if choices is None else choices
-    looking = _Looking(graph, _alignment_groups(graph), cost, search, choices)
+    looking = _Looking(graph, _alignment_groups(graph), cost, search)
     # Costs only grow: what costs more half-way than a whole plan, quickly found, cannot win.
     quick = _best(looking, start, 1, inf)
     best = _best(looking, start, search.beam, inf if isinstance(quick, int) else quick.milliseconds)
@@ -116,7 +108,6 @@ class _Looking:
     groups: dict[int, int]
     cost: CostModel
     search: Search
-    choices: Choices
     affine: dict[tuple[int, bytes], list[AffinePlan]] = field(default_factory=dict)
     contractions: dict[tuple[int, bytes], list[ContractionPlan]] = field(default_factory=dict)
 
@@ -222,15 +213,12 @@ def _affine_plans(
     )
 
     def plans(chosen: AffineTask) -> list[AffinePlan]:
-        key = number, bool(chosen.natural), _read(looking, number, state)
-        if key not in looking.choices:
-            looking.choices[key] = [
-                (t, pattern)
-                for t in (chosen, chosen.prefolded(), chosen.by_taps(node.shape))
-                if t is not None
-                for pattern in _patterns(graph, number, node, state, looking.groups, t)
-            ]
-        choices = [(replace(t, level=levels[0], low=levels[1]), p) for t, p in looking.choices[key]]
+        choices = [
+            (t, pattern)
+            for t in (chosen, chosen.prefolded(), chosen.by_taps(node.shape))
+            if t is not None
+            for pattern in _patterns(graph, number, node, state, looking.groups, t)
+        ]
         return best_plans(choices, looking.cost, looking.search.keep, looking.search.effort)
 
     return plans(task) or plans(task.in_natural_order())

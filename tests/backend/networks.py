@@ -9,8 +9,10 @@ from scipy.sparse import csr_array
 
 from eer.compiler.backend.absorb import absorb
 from eer.compiler.backend.emit import Emitted, emit
+from eer.compiler.backend.parameters import SEAL_RINGS, schedules
 from eer.compiler.backend.planner import Plan, Search, plan_graph
-from eer.compiler.backend.schedule import Rescaling
+from eer.compiler.backend.prices import Prices
+from eer.compiler.backend.schedule import Rescaling, Schedule, Step
 from eer.compiler.cost import CostModel
 from eer.compiler.ir.tensor import (
     Affine,
@@ -160,3 +162,16 @@ def run_clear(
         for element, cipher, slot in parts:
             outputs[output.name][:, element] += vectors[cipher][slot, :windows]
     return outputs
+
+
+def seal_schedules(
+    steps: tuple[Step, ...], headroom: int, rings: tuple[int, ...] = SEAL_RINGS
+) -> list[Schedule]:
+    """What there is before a plan is known, the smallest ring first."""
+    return [
+        schedule
+        for log_n in rings
+        for schedule in schedules(
+            "seal", log_n, steps, headroom, Prices.guessed(steps, CostModel(log_n))
+        )
+    ]

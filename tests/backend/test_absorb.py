@@ -177,9 +177,9 @@ def test_steps_say_what_happens_at_each_depth() -> None:
     net = Net(8)
     h = net.polynomial(net.affine(net.input(4), size=4), 8)
     graph = absorb(net.graph(net.affine(h, size=2)))
-    plain, inner = Step.PLAIN, Step.INNER
+    plain, cipher = Step.PLAIN, Step.CIPHER
     # Entry d is the step from depth d: the output's map, the core's three products, the first map.
-    assert steps_of(graph) == (plain, plain, Step.CIPHER, inner, inner, plain)
+    assert steps_of(graph) == (plain, plain, cipher, cipher, cipher, plain)
 
 
 def test_a_value_that_waits_for_its_partner_keeps_up_with_the_scales() -> None:

@@ -10,12 +10,11 @@ import pytest
 from eer.compiler.backend.builder import SMALLEST_WEIGHT, Builder
 from eer.compiler.backend.levels import steps_of
 from eer.compiler.backend.lower import COARSEST
-from eer.compiler.backend.parameters import schedules
 from eer.compiler.backend.schedule import Rescaling
 from eer.compiler.ir.tensor import Polynomial, TensorGraph
 from eer.runtime.program import Add, AddPlain, DotCipher, DotPlain, LevelDown, Program, Rotate
 from eer.runtime.scales import assign_scales
-from tests.backend.networks import Net, planned
+from tests.backend.networks import Net, planned, seal_schedules
 
 ONES = np.ones(8)
 
@@ -151,7 +150,7 @@ def test_polynomials_have_exact_scales_on_any_primes(degree: int, parity: str) -
     """No two summands differ, and no plaintext is encoded too coarsely to be of use."""
     graph = activation(degree, parity)
     steps = steps_of(planned(graph, 16)[0])
-    found = [s for s in schedules("seal", steps, 6) if min(s.params.log_q) >= 28]
+    found = [s for s in seal_schedules(steps, 6) if min(s.params.log_q) >= 28]
     assert found
     for schedule in found[:2]:
         program = planned(graph, 16, schedule.rescaling)[2].program

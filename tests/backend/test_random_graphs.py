@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from eer.compiler.backend.absorb import absorb
 from eer.compiler.backend.levels import assign_levels, levels_used, steps_of
 from eer.compiler.backend.lower import COARSEST, coarsest
-from eer.compiler.backend.parameters import schedules
 from eer.compiler.ir import interpret
 from eer.compiler.ir.stages import Stage, check
 from eer.compiler.ir.tensor import Affine, Core, Input, Polynomial, Product, TensorGraph, Vector
 from eer.runtime.errors import ParameterError
 from eer.runtime.program import Rotate, infer_levels
 from eer.runtime.scales import assign_scales
-from tests.backend.networks import Net, planned, run_clear
+from tests.backend.networks import Net, planned, run_clear, seal_schedules
 
 MOST_DEPTH = 8
 SMALL = 1e3
@@ -185,7 +184,7 @@ def test_windows_that_share_ciphertexts_get_their_own_answers(
 def test_some_lazy_schedule_computes_the_same_on_any_primes(graph: TensorGraph) -> None:
     inputs = inputs_of(graph, 1)
     wanted = reasonable(graph, inputs)
-    for schedule in schedules("seal", steps_of(absorb(graph)), 8):
+    for schedule in seal_schedules(steps_of(absorb(graph)), 8):
         scheduled, plan, emitted = planned(graph, 32, schedule.rescaling)
         params = schedule.params
         step = 2.0 ** (params.log_n + 1)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from eer.compiler import Options, compile_model
+from eer.compiler.backend.predict import predict
 from eer.compiler.backend.relinearise import spare_relinearisations
-from eer.compiler.backend.schedule import QUICK_BASE, Step, seal_schedules
+from eer.compiler.backend.schedule import QUICK_BASE, Step
 from eer.compiler.cost import CostModel
-from eer.compiler.predict import predict
 from eer.runtime.client import Client
 from eer.runtime.engines import open_engine
 from eer.runtime.engines.clear import ClearEngine, NoiseModel
@@ -29,6 +29,7 @@ from eer.runtime.program import (
     TimesI,
 )
 from eer.runtime.server import Server
+from tests.backend.networks import seal_schedules
 from tests.compiler.networks import Net, make
 
 COST = CostModel(13)
@@ -109,7 +110,7 @@ def test_sparing_pays_by_the_prediction(outputs: int) -> None:
 
 
 def test_bases_are_large_where_the_last_rescale_has_the_bits() -> None:
-    found = seal_schedules(STEPS, 6, 13)
+    found = seal_schedules(STEPS, 6, (13,))
     assert any(s.params.log_q[0] == QUICK_BASE for s in found)
     for schedule in found:
         base = schedule.params.log_q[0]
@@ -118,7 +119,7 @@ def test_bases_are_large_where_the_last_rescale_has_the_bits() -> None:
 
 def test_scales_that_make_up_for_three_parts() -> None:
     """Nothing else changes, and the size of all primes together neither."""
-    wider = [(s, s.for_three_parts()) for s in seal_schedules(STEPS, 6, 13)]
+    wider = [(s, s.for_three_parts()) for s in seal_schedules(STEPS, 6, (13,))]
     assert any(w is not None for _, w in wider)
     for schedule, raised in wider:
         if raised is None:
@@ -134,8 +135,8 @@ def test_scales_that_make_up_for_three_parts() -> None:
 
 
 def test_bits_that_are_not_there_are_not_moved() -> None:
-    assert all(s.raised(40) is None for s in seal_schedules(STEPS, 6, 13))
-    assert all(s.raised(1) is None for s in seal_schedules((Step.PLAIN,), 6, 13))
+    assert all(s.raised(40) is None for s in seal_schedules(STEPS, 6, (13,)))
+    assert all(s.raised(1) is None for s in seal_schedules((Step.PLAIN,), 6, (13,)))
 
 
 def squares(net: Net) -> str:

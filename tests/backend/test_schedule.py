@@ -8,11 +8,15 @@ import tenseal.sealapi as sealapi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eer.compiler.backend.parameters import SEAL_RINGS, WORTH_TRYING, deepest, schedules
+from eer.compiler.backend.parameters import DESILO_RINGS, SEAL_RINGS, deepest, rings, schedules
+from eer.compiler.backend.prices import Prices
 from eer.compiler.backend.primes import PLENTY, enough_primes, prime_count
-from eer.compiler.backend.schedule import Rescaling, Schedule, Step, seal_schedules
+from eer.compiler.backend.schedule import Rescaling, Schedule, Step
+from eer.compiler.backend.walks import LEAST_PRECISION
+from eer.compiler.cost import CostModel, shipped
 from eer.runtime.errors import ParameterError, UsageError
 from eer.runtime.params import MAX_LOG_QP_128
+from tests.backend.networks import seal_schedules
 
 REPEATED = st.sampled_from(
     (
@@ -20,7 +24,8 @@ REPEATED = st.sampled_from(
         [Step.PLAIN],
         [Step.PLAIN, Step.CIPHER],
         [Step.PLAIN, Step.PLAIN, Step.CIPHER],
-        [Step.PLAIN, Step.CIPHER, Step.INNER, Step.INNER],
+        [Step.PLAIN, Step.CIPHER, Step.CIPHER, Step.CIPHER],
+        [Step.PLAIN, Step.CIPHER, Step.KEPT],
     )
 )
 
@@ -79,7 +84,7 @@ def check_schedule(schedule: Schedule, steps: tuple[Step, ...], headroom: int) -
         below, here = rescaling.log_scales[depth - 1], rescaling.log_scales[depth]
         assert below is not None
         assert here is not None
-        if step is Step.INNER:
+        if step is Step.KEPT:
             assert rescaling.rescales[depth]
         if step is not Step.PLAIN:
             assert below == pytest.approx(2 * here - rescaling.drops[depth], abs=1e-2)
@@ -89,30 +94,27 @@ def check_schedule(schedule: Schedule, steps: tuple[Step, ...], headroom: int) -
 @given(depth=st.integers(1, 20), repeated=REPEATED, headroom=st.integers(3, 14))
 def test_seal_takes_every_schedule(depth: int, repeated: list[Step], headroom: int) -> None:
     steps = steps_of_depth(depth, repeated)
-    found = schedules("seal", steps, headroom)
-    rings = [s.params.log_n for s in found]
-    assert rings == sorted(rings)
-    for schedule in found:
+    for schedule in seal_schedules(steps, headroom):
         check_schedule(schedule, steps, headroom)
-        assert schedule.precision >= WORTH_TRYING
+        assert schedule.precision >= LEAST_PRECISION
 
 
 @pytest.mark.parametrize("depth", range(1, 21))
 def test_twenty_levels_have_a_schedule(depth: int) -> None:
     """An MLP of squares that deep, with room for values up to 16."""
-    assert schedules("seal", steps_of_depth(depth, [Step.PLAIN, Step.CIPHER]), 5)
+    assert seal_schedules(steps_of_depth(depth, [Step.PLAIN, Step.CIPHER]), 5)
 
 
 def test_nothing_is_as_deep_as_twice_the_deepest() -> None:
-    for engine in ("seal", "desilo"):
-        depth = 2 * deepest(engine)
-        assert schedules(engine, steps_of_depth(depth, [Step.CIPHER]), 5) == ()
+    steps = steps_of_depth(2 * deepest("seal"), [Step.CIPHER])
+    assert seal_schedules(steps, 5) == []
+    assert desilo_schedules(2 * deepest("desilo")) == []
 
 
 def test_the_first_products_of_a_small_network_share_a_prime() -> None:
     """64-64-32-3 with squares: five products, fewer rescales, on the ring 2^13."""
     steps = steps_of_depth(5, [Step.PLAIN, Step.CIPHER])
-    first = schedules("seal", steps, 5)[0]
+    first = seal_schedules(steps, 5)[0]
     assert first.params.log_n <= 13
     assert first.params.max_level < 5
 
@@ -120,13 +122,23 @@ def test_the_first_products_of_a_small_network_share_a_prime() -> None:
 @pytest.mark.parametrize("log_n", SEAL_RINGS)
 def test_every_way_of_rescaling_is_offered_once(log_n: int) -> None:
     steps = steps_of_depth(4, [Step.PLAIN, Step.CIPHER])
-    found = seal_schedules(steps, 5, log_n)
+    found = seal_schedules(steps, 5, (log_n,))
     assert len({(s.rescaling, s.params) for s in found}) == len(found)
+
+
+def desilo_schedules(depth: int) -> list[Schedule]:
+    steps = steps_of_depth(depth, [Step.CIPHER])
+    costs = shipped("desilo")
+    return [
+        schedule
+        for n in DESILO_RINGS
+        for schedule in schedules("desilo", n, steps, 5, Prices.guessed(steps, CostModel(n, costs)))
+    ]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 7, 8, 17, 18, 35, 36])
 def test_desilo_schedules(depth: int) -> None:
-    found = schedules("desilo", steps_of_depth(depth, [Step.CIPHER]), 5)
+    found = desilo_schedules(depth)
     assert found
     order = [(s.params.log_n, s.rotates_at_top) for s in found]
     assert order == sorted(order)
@@ -137,8 +149,7 @@ def test_desilo_schedules(depth: int) -> None:
 
 
 def test_the_deepest_desilo_parameters_cannot_rotate_at_the_top() -> None:
-    found = schedules("desilo", steps_of_depth(36, [Step.CIPHER]), 5)
-    assert [s.rotates_at_top for s in found] == [False]
+    assert [s.rotates_at_top for s in desilo_schedules(36)] == [False]
 
 
 def test_eager_rescaling() -> None:
@@ -148,10 +159,10 @@ def test_eager_rescaling() -> None:
 
 def test_less_security_is_refused() -> None:
     with pytest.raises(ParameterError, match="80-bit security was asked for"):
-        schedules("seal", (Step.PLAIN, Step.CIPHER), 5, security=80)
+        rings("seal", security=80)
 
 
 @pytest.mark.parametrize("engine", ["clear", "dry", "openfhe"])
 def test_nothing_is_compiled_for_other_engines(engine: str) -> None:
     with pytest.raises(UsageError, match=f"nothing is compiled for engine '{engine}'"):
-        schedules(engine, (Step.PLAIN, Step.CIPHER), 5)
+        rings(engine)

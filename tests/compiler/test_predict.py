@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from eer.compiler import CompiledModel, Options, compile_model
+from eer.compiler.backend.predict import predict
 from eer.compiler.cost import CostModel, shipped
 from eer.compiler.memory import predict_memory
-from eer.compiler.predict import predict
 from eer.runtime.engines.dry import DryEngine
 from eer.runtime.executor import Executor
 from eer.runtime.params import CkksLiteral, CkksParams

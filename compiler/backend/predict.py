@@ -6,7 +6,7 @@ executor does, call by call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from eer.runtime.executor import schedule
@@ -24,7 +24,7 @@ from eer.runtime.program import (
     infer_parts,
 )
 
-from .cost import CostModel
+from ..cost import CostModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,17 @@ class Prediction:
 
 def predict(program: Program, cost: CostModel) -> Prediction:
     """What one message through `program` takes, whatever the windows in it."""
-    levels, parts = infer_levels(program), infer_parts(program)
+    return predict_at(program, cost, infer_levels(program))
+
+
+def predict_at(program: Program, cost: CostModel, levels: Sequence[int]) -> Prediction:
+    """The same if values had these levels; what is prepared goes by the program's own."""
+    parts = infer_parts(program)
     costs = dict(_instructions(program, levels, parts, cost))
+    inputs = levels[: len(program.input_levels)]
     return Prediction(
-        encrypt=sum(cost.send(level) for level in program.input_levels),
-        load=sum(cost.load(level) for level in program.input_levels),
+        encrypt=sum(cost.send(level) for level in inputs),
+        load=sum(cost.load(level) for level in inputs),
         instructions=tuple(costs[number] for number, _ in program),
         save=sum(cost.save(levels[o], parts[o]) for o in program.outputs),
         decrypt=sum(cost.receive(levels[o], parts[o]) for o in program.outputs),
@@ -80,7 +86,7 @@ def encoded_plains(program: Program) -> set[tuple[int, int]]:
 
 
 def _instructions(
-    program: Program, levels: tuple[int, ...], parts: tuple[int, ...], cost: CostModel
+    program: Program, levels: Sequence[int], parts: tuple[int, ...], cost: CostModel
 ) -> Iterator[tuple[int, float]]:
     """(value number, milliseconds) of every instruction."""
     factors: set[int] = set()
