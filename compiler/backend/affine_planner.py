@@ -9,12 +9,13 @@ from math import sqrt
 import numpy as np
 
 from ..cost import CostModel
-from ..ir.layout import NOTHING, Index, Layout
+from ..ir.layout import Index, Layout
 from .affine_task import AffineTask, Operands, read_operands
 from .arrangement import Arrangement, Draft, arrange
-from .cover import MAX_TERMS, Source, Term
+from .cover import MAX_TERMS, Source
 from .decision import AffinePlan, RunnerUp
 from .pattern import Pattern
+from .terms import Term
 
 SLACK = 1.5
 
@@ -40,7 +41,7 @@ def plan_affine(
         chosen.babies,
         chosen.giants,
         made.milliseconds,
-        parts=made.parts,
+        owner=made.owner,
         imaginary=chosen.draft.imaginary,
         conjugates=chosen.conjugates,
     )
@@ -52,7 +53,7 @@ class _Arranged:
 
     layout: Layout
     arrangement: Arrangement
-    parts: Index | None
+    owner: Index | None
     milliseconds: float
 
 
@@ -66,17 +67,13 @@ def _arranged(
     target = pattern.target
     idle = False
     drafted: list[list[Term]] = []
-    parts: list[Index] = []
     for cipher, ready in enumerate(held.packed_terms):
         covered = _covers(task, pattern, cipher, held, budget)
         if covered is None:
             return None
         found, target = covered
-        terms = [t for t in (*ready, *found) if t.mask.any()]
+        terms = [*ready, *found]
         idle = idle or not terms
-        if pattern.kind == "summed":
-            used = np.any([t.mask for t in terms], axis=0) | (target[cipher] >= 0)
-            parts.append(np.where(used, pattern.owner[cipher], NOTHING))
         terms = terms or _idle_terms(pattern, cipher, held.sources)
         if not terms:
             return None
@@ -105,7 +102,11 @@ def _arranged(
     )
     if milliseconds > limit:
         return None
-    return _Arranged(layout_out, made, np.array(parts) if parts else None, milliseconds)
+    owner = None
+    if pattern.kind == "summed":
+        # What stands where a term is idle is no part of anything.
+        owner = pattern.target if idle else pattern.owner
+    return _Arranged(layout_out, made, owner, milliseconds)
 
 
 def _method(task: AffineTask, pattern: Pattern, made: Arrangement) -> str:
@@ -116,23 +117,21 @@ def _covers(
     task: AffineTask, pattern: Pattern, cipher: int, held: Operands, budget: int
 ) -> tuple[list[Term], Index] | None:
     """Terms of one output ciphertext for the covered sources, and the target that they reach."""
+
+    def numbered(terms: Iterable[Term]) -> list[Term]:
+        return [Term(held.covered[t.source], t.shift, t.made) for t in terms]
+
     reads = [held.sources[c] for c in held.covered]
     if not reads:
         return [], pattern.target
     if pattern.kind == "sliding":
         if len(reads) != 1:
             return None
-        slid = task.known.slide(pattern, reads[0], task.matrices[reads[0].operand])
-        if slid is None:
-            return None
-        found, target = slid
-    else:
-        packed = frozenset(k for k, layout in enumerate(task.layouts) if layout is None)
-        masked = task.known.cover(pattern, cipher, reads, task.matrices, budget, packed)
-        if masked is None:
-            return None
-        found, target = tuple(masked), pattern.target
-    return [replace(t, source=held.covered[t.source]) for t in found], target
+        slide = task.known.slide(pattern, reads[0], task.matrices[reads[0].operand])
+        return None if slide is None else (numbered(slide.terms), slide.target)
+    packed = frozenset(k for k, layout in enumerate(task.layouts) if layout is None)
+    found = task.known.cover(pattern, cipher, reads, task.matrices, budget, packed)
+    return None if found is None else (numbered(found), pattern.target)
 
 
 def _idle_terms(pattern: Pattern, cipher: int, sources: list[Source]) -> list[Term]:
@@ -146,7 +145,7 @@ def _idle_terms(pattern: Pattern, cipher: int, sources: list[Source]) -> list[Te
         return []
     mask = np.zeros(pattern.target.shape[1])
     mask[spare[0]] = 1.0
-    return [Term(0, 0, mask)]
+    return [Term.of(0, 0, mask)]
 
 
 def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:

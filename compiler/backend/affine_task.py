@@ -9,11 +9,13 @@ from scipy.sparse import csr_array
 
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index, Layout
-from .cover import Source, Term, pack_for, read
+from .cover import Source, read
 from .known import Known
+from .packing import pack_for
 from .pattern import Pattern
 from .prefold import find_prefold
 from .taps import Taps, pack_taps
+from .terms import Term
 
 MAX_PACKED = 64
 """Input ciphertexts that one map may ask the client for."""
@@ -129,7 +131,7 @@ def read_operands(task: AffineTask, pattern: Pattern) -> Operands | None:
             if found is None:
                 return None
             own = range(first + len(rows), first + len(rows) + len(found.index))
-            terms += [replace(t, source=own[t.source]) for t in found.terms]
+            terms += [Term(own[t.source], t.shift, t.made) for t in found.terms]
             rows += list(found.index)
             (made.groups if task.taps is None else made.natural).append(own)
         if len(rows) > MAX_PACKED:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
+
+from eer.runtime.program import Slots
 
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index
 from .bsgs import Split, choose_split
-from .complex_slots import AnyTerm, Ciphers, Join, best_join, joined, two_by_two
-from .cover import Term
+from .complex_slots import Ciphers, Join, best_join, joined, two_by_two
 from .decision import CipherPlan
+from .terms import Reads, Term
 
 LEANING = 1e-3
 """Milliseconds by which complex slots must be cheaper: their weights take twice the bytes."""
@@ -49,7 +52,7 @@ class Arrangement:
     every sum is added to its conjugate, and masks are halved. `milliseconds` leaves folds out."""
 
     draft: Draft
-    shares: tuple[tuple[Sequence[AnyTerm], Split, tuple[Join, ...]], ...]
+    shares: tuple[tuple[Sequence[Term], Split, tuple[Join, ...]], ...]
     complex_slots: bool
     conjugates: bool
     babies: int
@@ -59,12 +62,17 @@ class Arrangement:
     def ciphers(self) -> tuple[CipherPlan, ...]:
         """A plan for each output ciphertext."""
 
-        def term(t: AnyTerm) -> Term:
-            return Term(t.source, t.shift, t.mask / 2 if self.conjugates else t.mask)
+        def term(t: Term) -> Term:
+            return Term(t.source, t.shift, partial(_half, t)) if self.conjugates else t
 
         return tuple(
             CipherPlan(tuple(map(term, terms)), split, joins) for terms, split, joins in self.shares
         )
+
+
+def _half(term: Term) -> Slots:
+    half: Slots = term.mask / 2
+    return half
 
 
 def arrange(draft: Draft, levels: Levels, slots: int, shown: bool, cost: CostModel) -> Arrangement:
@@ -82,8 +90,8 @@ def arrange(draft: Draft, levels: Levels, slots: int, shown: bool, cost: CostMod
 def _joined_by_client(draft: Draft, levels: Levels, slots: int, cost: CostModel) -> Draft | None:
     """The same draft with two of the client's values in each slot, or None."""
 
-    def price(ciphers: Ciphers, _: Join) -> float:
-        return sum(choose_split(terms, slots, *levels, cost)[1].milliseconds for terms in ciphers)
+    def price(reads: Sequence[Reads], _: Join) -> float:
+        return sum(choose_split(r, slots, *levels, cost)[1].milliseconds for r in reads)
 
     joins = [Join(a, b, 0) for g in draft.groups for a, b in two_by_two(g) if a != b]
     terms = [list(t) for t in draft.terms]
@@ -133,12 +141,12 @@ def _arranged(
     draft: Draft, levels: Levels, slots: int, shown: bool, joins: bool, cost: CostModel
 ) -> Arrangement | None:
     """With joins wherever one is of use, or without; None where none is anywhere."""
-    shares: list[tuple[Sequence[AnyTerm], Split, tuple[Join, ...]]] = []
+    shares: list[tuple[Sequence[Term], Split, tuple[Join, ...]]] = []
     babies = giants = 0
     milliseconds = sum(len(rows) for rows in draft.packed.values()) * cost.encrypt(levels[0])
     for terms in draft.terms:
         made, left = _joins(draft, terms, levels, slots, cost) if joins else ((), terms)
-        split, found = choose_split(left, slots, *levels, cost)
+        split, found = choose_split(Reads.of(left), slots, *levels, cost)
         shares.append((left, split, tuple(made)))
         babies += found.babies + sum(join.turn != 0 for join in made)
         giants += found.giants
@@ -157,12 +165,12 @@ def _arranged(
 
 
 def _joins(
-    draft: Draft, terms: Sequence[AnyTerm], levels: Levels, slots: int, cost: CostModel
-) -> tuple[list[Join], Sequence[AnyTerm]]:
+    draft: Draft, terms: Sequence[Term], levels: Levels, slots: int, cost: CostModel
+) -> tuple[list[Join], Sequence[Term]]:
     """Joins of the sources that the server has, and the terms of one ciphertext with them."""
 
-    def price(ciphers: Ciphers, join: Join) -> float:
-        (left,) = ciphers
+    def price(reads: Sequence[Reads], join: Join) -> float:
+        (left,) = reads
         split = choose_split(left, slots, *levels, cost)[1]
         return split.milliseconds + _price(join, levels[0], cost)
 

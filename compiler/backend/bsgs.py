@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cost import CostModel
-
-
-class Turned(Protocol):
-    """A rotation of a source, read by a product."""
-
-    @property
-    def source(self) -> int: ...
-    @property
-    def shift(self) -> int: ...
+from .terms import Reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +37,13 @@ class SplitCost:
 
 
 def choose_split(
-    terms: Sequence[Turned], slots: int, level: int, low: int, cost: CostModel
+    reads: Reads, slots: int, level: int, low: int, cost: CostModel
 ) -> tuple[Split, SplitCost]:
-    """The cheapest stride for terms read at `level`, with sums of products at level `low`.
+    """The cheapest stride for what terms read at `level`, with sums of products at level `low`.
 
     All babies, all giants, and differences of two shifts are tried.
     """
-    sources = np.array([t.source for t in terms], dtype=np.int32)
-    shifts = np.array([t.shift for t in terms], dtype=np.int32)
+    sources, shifts = reads.sources, reads.shifts
     different = np.unique(shifts)
     strides = _candidates(different, slots)[:, None]
     # In ascending order, as the shifts are.
@@ -66,7 +55,7 @@ def choose_split(
     turned -= (babies == 0).any(axis=1)
     milliseconds = (
         turned * cost.rotate(level)
-        + len(terms) * (cost.multiply_plain(level) + cost.add(level))
+        + len(shifts) * (cost.multiply_plain(level) + cost.add(level))
         + outer * (cost.rescale(level) if low < level else 0.0)
         + turns * (cost.rotate(low) + cost.add(low))
     )

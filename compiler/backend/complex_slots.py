@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eer.runtime.program import Slots
 
-from .cover import Term
+from .terms import Reads, Term
 
 TURNS = 10
 """Turns of a join that are compared, those that pair the most terms first."""
@@ -43,73 +45,94 @@ def two_by_two(sources: Sequence[int]) -> list[tuple[int, int]]:
     return [(s, (*sources, s)[k + 1]) for k, s in enumerate(sources) if k % 2 == 0]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Joined:
-    """A term of a join: the masks of its two sources' terms, made one only when it is read."""
+Shifts = NDArray[np.int32]
 
-    source: int
-    shift: int
-    real: Slots | None
-    imaginary: Slots | None
-
-    @property
-    def mask(self) -> Slots:
-        if self.imaginary is None:
-            assert self.real is not None
-            return self.real
-        if self.real is None:
-            alone: Slots = -1j * self.imaginary
-            return alone
-        return self.real - 1j * self.imaginary
-
-
-AnyTerm = Term | Joined
-
-Ciphers = Sequence[Sequence[AnyTerm]]
+Ciphers = Sequence[Sequence[Term]]
 """The terms of every output ciphertext."""
 
 
-def joined(terms: Sequence[AnyTerm], join: Join, slots: int) -> list[AnyTerm]:
+def joined(terms: Sequence[Term], join: Join, slots: int) -> list[Term]:
     """`terms` with those of the join's sources read from the join."""
     kept = [t for t in terms if t.source not in (join.first, join.second)]
-    real = {t.shift: t.mask for t in terms if t.source == join.first}
-    imaginary: dict[int, Slots] = {}
+    real = {t.shift: t for t in terms if t.source == join.first}
+    imaginary: dict[int, Term] = {}
     if join.first != join.second:
         of_second = [t for t in terms if t.source == join.second]
-        imaginary = {(t.shift - join.turn) % slots: t.mask for t in of_second}
+        imaginary = {(t.shift - join.turn) % slots: t for t in of_second}
     else:
-        for shift in sorted(real):
-            partner = (shift + join.turn) % slots
-            if shift in real and partner in real and partner not in imaginary:
-                imaginary[shift] = real.pop(partner)
+        partners = _partners(sorted(real), join.turn, slots)
+        imaginary = {shift: real.pop(partner) for shift, partner in partners.items()}
     for shift in sorted(real.keys() | imaginary.keys()):
-        kept.append(Joined(join.first, shift, real.get(shift), imaginary.get(shift)))
+        made = partial(_mask, real.get(shift), imaginary.get(shift))
+        kept.append(Term(join.first, shift, made))
     return kept
 
 
+def _partners(shifts: Sequence[int], turn: int, slots: int) -> dict[int, int]:
+    """Which of a source's shifts, in ascending order, take which others `turn` further on into
+    their imaginary parts."""
+    left = set(shifts)
+    partners: dict[int, int] = {}
+    for shift in shifts:
+        partner = (shift + turn) % slots
+        if shift in left and partner in left and partner not in partners:
+            partners[shift] = partner
+            left.remove(partner)
+    return partners
+
+
+def _reads(reads: Reads, join: Join, slots: int) -> Reads:
+    """Those of the terms that `joined` leaves."""
+    first, second = (reads.shifts[reads.sources == s] for s in (join.first, join.second))
+    if join.first != join.second:
+        shifts = np.union1d(first, (second - join.turn) % slots)
+    else:
+        partners = _partners(sorted(first.tolist()), join.turn, slots)
+        shifts = np.setdiff1d(first, sorted(set(partners.values()) - partners.keys()))
+    kept = (reads.sources != join.first) & (reads.sources != join.second)
+    sources = np.full(len(shifts), join.first, dtype=np.int32)
+    return Reads(
+        np.concatenate((reads.sources[kept], sources)), np.concatenate((reads.shifts[kept], shifts))
+    )
+
+
+def _mask(real: Term | None, imaginary: Term | None) -> Slots:
+    """The mask of a join's term, by the terms of its two sources."""
+    if imaginary is None:
+        assert real is not None
+        return real.mask
+    if real is None:
+        alone: Slots = -1j * imaginary.mask
+        return alone
+    return real.mask - 1j * imaginary.mask
+
+
 def best_join(
-    ciphers: Ciphers, pair: tuple[int, int], slots: int, price: Callable[[Ciphers, Join], float]
-) -> tuple[Join, list[list[AnyTerm]]] | None:
+    ciphers: Ciphers,
+    pair: tuple[int, int],
+    slots: int,
+    price: Callable[[Sequence[Reads], Join], float],
+) -> tuple[Join, list[list[Term]]] | None:
     """The join of two sources (or of one) at the least price, with the terms that it leaves.
 
+    `price` is that of what the terms read with a join.
     None where there are too few terms for a join to be of use.
     """
-    shifts = [sorted({t.shift for c in ciphers for t in c if t.source == s}) for s in pair]
-    if not all(shifts) or (pair[0] == pair[1] and len(shifts[0]) < FEWEST):
+    reads = [Reads.of(terms) for terms in ciphers]
+    shifts = [np.unique(np.concatenate([r.shifts[r.sources == s] for r in reads])) for s in pair]
+    if not all(map(len, shifts)) or (pair[0] == pair[1] and len(shifts[0]) < FEWEST):
         return None
-    best: tuple[float, Join, list[list[AnyTerm]]] | None = None
-    for turn in _turns(shifts[0], shifts[1], slots, alone=pair[0] == pair[1]):
-        join = Join(*pair, turn)
-        left = [joined(terms, join, slots) for terms in ciphers]
-        total = price(left, join)
-        if best is None or total < best[0]:
-            best = (total, join, left)
-    return None if best is None else best[1:]
+    turns = _turns(shifts[0], shifts[1], slots, alone=pair[0] == pair[1])
+    joins = [Join(*pair, turn) for turn in turns]
+    if not joins:
+        return None
+    best = min(joins, key=lambda join: price([_reads(r, join, slots) for r in reads], join))
+    return best, [joined(terms, best, slots) for terms in ciphers]
 
 
-def _turns(first: list[int], second: list[int], slots: int, *, alone: bool) -> list[int]:
+def _turns(first: Shifts, second: Shifts, slots: int, *, alone: bool) -> list[int]:
     """Differences of shifts that pair many terms: the most first, and the smaller of equals."""
-    a, b = (np.array(s[:: max(1, len(s) // SAMPLED_SHIFTS)]) for s in (first, second))
+    a, b = (s[:: max(1, len(s) // SAMPLED_SHIFTS)] for s in (first, second))
     differences, counts = np.unique((b[None, :] - a[:, None]) % slots, return_counts=True)
     order = np.lexsort((differences, -counts))
     turns = [int(d) for d in differences[order] if d or not alone]

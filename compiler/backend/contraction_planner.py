@@ -18,8 +18,9 @@ from .contraction import (
     plan_of,
     read_at,
 )
-from .cover import cover, pack_for, read
+from .cover import cover, read
 from .meeting import met
+from .packing import pack_for
 from .pattern import Pattern
 
 

@@ -6,83 +6,22 @@ window of the pattern each (output, input) pair with a nonzero weight is used ex
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from eer.runtime.program import Slots
-
-from ..ir.layout import NOTHING, Index, period_of
+from ..ir.layout import Index, period_of
 from .pairs import Pairs, Seen
-from .pattern import Pattern
+from .terms import Terms
 
 Vector = NDArray[np.float64]
 
 MAX_TERMS = 1024
 MAX_CANDIDATES = 24
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Term:
-    """mask * rotate(operand ciphertext `source`, shift); shift in 0..slots-1. The mask is complex
-    where the source's slots hold two values (see `complex_slots`)."""
-
-    source: int
-    shift: int
-    mask: Slots
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Packed:
-    """An input packed by the client for one map: `index[c]` are its ciphertexts."""
-
-    index: Index
-    terms: tuple[Term, ...]
-
-
-def pack_for(pattern: Pattern, cipher: int, matrix: csr_array) -> Packed:
-    """Let the client arrange the input so that no rotation is needed before the fold.
-
-    The j-th slot of a window in packed ciphertext c holds the (c * size + j)-th input that its
-    output in ciphertext `cipher` reads; there is no packed ciphertext where none is read.
-    """
-    owner = pattern.owner[cipher]
-    slots = len(owner)
-    size = pattern.size
-    rank = ranks(pattern, cipher)
-    counts = np.diff(matrix.indptr)
-    reads = np.where(owner >= 0, counts[np.maximum(owner, 0)], 0)
-    ciphers = -(-int(reads.max()) // size)
-    index = np.full((ciphers, slots), NOTHING, dtype=np.int64)
-    terms = []
-    starts = matrix.indptr[np.maximum(owner, 0)]
-    for c in range(ciphers):
-        nth = c * size + rank
-        used = (owner >= 0) & (nth < reads) & (rank < size)
-        at = np.where(used, starts + nth, 0)
-        index[c] = np.where(used, matrix.indices[at], NOTHING)
-        mask = np.where(used, matrix.data[at], 0.0)
-        terms.append(Term(c, 0, mask))
-    return Packed(index, tuple(terms))
-
-
-def ranks(pattern: Pattern, cipher: int) -> Index:
-    """Position of each slot in its window (sliding: the same for every window it is in)."""
-    slots = pattern.owner.shape[1]
-    size = 1 << len(pattern.strides)
-    if pattern.kind == "sliding":
-        return (np.arange(slots) // pattern.period) % size
-    window = pattern.window[cipher]
-    order = np.argsort(window, kind="stable")
-    held = order[window[order] >= 0]
-    _, first, counts = np.unique(window[held], return_index=True, return_counts=True)
-    rank = np.zeros(slots, dtype=np.int64)
-    rank[held] = np.arange(len(held)) - np.repeat(first, counts)
-    return rank
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,14 +43,10 @@ def read(index: Index, operand: int) -> Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cover:
-    """Terms, or None where fewer than `needed` were allowed: infinite where no number is enough.
+    """Terms, or None where fewer than `needed` were allowed: infinite where no number is enough."""
 
-    `taken` has the (source, shift) of each in the order in which they were found.
-    """
-
-    terms: list[Term] | None
+    terms: Terms | None
     needed: float
-    taken: tuple[tuple[int, int], ...] = ()
 
 
 def cover(
@@ -121,67 +56,90 @@ def cover(
     matrices: tuple[csr_array, ...],
     max_terms: int = MAX_TERMS,
     skip: frozenset[int] = frozenset(),
-    taken: Sequence[tuple[int, int]] = (),
 ) -> Cover:
     """Terms for one ciphertext of a disjoint pattern (greedy: the shift that covers most, first).
 
     `matrices[k]` applies to operand k; weights must be stored without explicit zeros. There are
     none when it is clear that more than `max_terms` would be needed, or when an input stands in no
-    source. Operands in `skip` are served otherwise. `taken` is what another search found.
+    source. Operands in `skip` are served otherwise.
     """
     if not skip and _alone(owner, window, sources):
         return _direct(owner, sources, matrices, max_terms)
-    pairs = {k: Pairs(owner, window, m) for k, m in enumerate(matrices) if k not in skip}
-    rings = [pairs[source.operand].ring(source.index) for source in sources]
-    total = missing = sum(len(p) for p in pairs.values())
-    seen: list[tuple[int, Seen]] = []
+    search = _Search.of(owner, window, sources, matrices, skip)
+    total = missing = sum(len(p) for p in search.pairs.values())
     needed = 0
-
-    def look(number: int, shifts: Index) -> Seen:
-        return pairs[sources[number].operand].best(rings[number], shifts)
-
-    def take(number: int, found: Seen) -> None:
-        nonlocal missing
-        pairs[sources[number].operand].take(found)
-        seen.append((number, found))
-        missing -= found.gain
-
-    for number, shift in taken or [(number, 0) for number in range(len(sources))]:
-        found = look(number, np.array([shift]))
-        if found.gain:
-            take(number, found)
+    for number in range(len(sources)):
+        missing -= search.take(number, search.look(number, np.zeros(1, dtype=np.int64)))
     places = [_Places(source) for source in sources] if missing else []
-    for operand, lacking in pairs.items():
+    for operand, lacking in search.pairs.items():
         own = [n for n, source in enumerate(sources) if source.operand == operand]
         while (wanted := lacking.next_uncovered()) is not None:
             offered: list[tuple[int, int, Seen]] = []
             for number in own:
                 shifts = places[number].shifts(wanted.element, wanted.members)
                 if len(shifts):
-                    found = look(number, shifts)
+                    found = search.look(number, shifts)
                     offered.append((found.gain, -number, found))
             if not offered:
                 return Cover(None, inf)
             _, negative, found = max(offered, key=lambda f: f[:2])
-            take(-negative, found)
+            missing -= search.take(-negative, found)
             # Gains fall: what remains takes about as many for each pair as so far, or more.
-            needed = max(needed, -(-len(seen) * total // (total - missing)))
+            needed = max(needed, -(-len(search.taken) * total // (total - missing)))
             if needed > max_terms:
                 return Cover(None, max_terms + 1)
-    order = tuple((number, found.shift) for number, found in seen)
-    return Cover(_terms(seen, sources, pairs), needed, order)
+    order = [(number, found.shift) for number, found in search.taken]
+
+    def masks() -> list[Vector]:
+        """Searches take much memory: what this one took is taken again."""
+        again = _Search.of(owner, window, sources, matrices, skip)
+        for number, shift in order:
+            again.take(number, again.look(number, np.array([shift])))
+        return again.masks()
+
+    return Cover(Terms(tuple(sorted(order)), masks), needed)
 
 
-def _terms(
-    taken: Sequence[tuple[int, Seen]], sources: Sequence[Source], pairs: Mapping[int, Pairs]
-) -> list[Term]:
-    """The terms of what was taken, by source and shift."""
-    terms: list[Term] = []
-    for operand, own in pairs.items():
-        of_this = [(n, seen) for n, seen in taken if sources[n].operand == operand]
-        masks = own.masks([seen for _, seen in of_this])
-        terms += [Term(n, s.shift, m) for (n, s), m in zip(of_this, masks, strict=True)]
-    return sorted(terms, key=lambda t: (t.source, t.shift))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """Pairs to be covered, by operand, and what has been taken so far: (source, what it has)."""
+
+    sources: list[Source]
+    pairs: dict[int, Pairs]
+    rings: list[Index]
+    taken: list[tuple[int, Seen]]
+
+    @classmethod
+    def of(
+        cls,
+        owner: Index,
+        window: Index,
+        sources: list[Source],
+        matrices: tuple[csr_array, ...],
+        skip: frozenset[int],
+    ) -> _Search:
+        pairs = {k: Pairs(owner, window, m) for k, m in enumerate(matrices) if k not in skip}
+        return cls(sources, pairs, [pairs[s.operand].ring(s.index) for s in sources], [])
+
+    def look(self, number: int, shifts: Index) -> Seen:
+        """What the best of these shifts of a source has."""
+        return self.pairs[self.sources[number].operand].best(self.rings[number], shifts)
+
+    def take(self, number: int, found: Seen) -> int:
+        """Take that, if it is anything: how many pairs it is."""
+        if found.gain:
+            self.pairs[self.sources[number].operand].take(found)
+            self.taken.append((number, found))
+        return found.gain
+
+    def masks(self) -> list[Vector]:
+        """Of all that was taken, by source and shift."""
+        made: dict[tuple[int, int], Vector] = {}
+        for operand, own in self.pairs.items():
+            of_this = [(n, s) for n, s in self.taken if self.sources[n].operand == operand]
+            masks = own.masks([seen for _, seen in of_this])
+            made |= {(n, s.shift): m for (n, s), m in zip(of_this, masks, strict=True)}
+        return [made[place] for place in sorted(made)]
 
 
 def _alone(owner: Index, window: Index, sources: list[Source]) -> bool:
@@ -194,24 +152,54 @@ def _direct(
     owner: Index, sources: list[Source], matrices: tuple[csr_array, ...], max_terms: int
 ) -> Cover:
     """Each weight at the shift from its output's slot to the next one that holds its input."""
-    at = np.flatnonzero(owner >= 0)
-    terms: list[Term] = []
+    places: list[tuple[int, int]] = []
     for number, source in enumerate(sources):
-        matrix = matrices[source.operand]
-        counts = np.diff(matrix.indptr)[owner[at]]
-        slot = np.repeat(at, counts)
-        first = np.repeat(matrix.indptr[owner[at]] - np.cumsum(counts) + counts, counts)
-        weight = first + np.arange(len(slot))
-        shift = _next_place(source.index, matrix.indices[weight], slot)
-        if shift is None:
+        read = _read_directly(owner, source, matrices[source.operand])
+        if read is None:
             return Cover(None, inf)
-        shifts, group = np.unique(shift % source.period, return_inverse=True)
-        if len(terms) + len(shifts) > max_terms:
+        shifts = np.unique(read.shift)
+        places += [(number, int(s)) for s in shifts]
+        if len(places) > max_terms:
             return Cover(None, max_terms + 1)
-        masks = np.zeros((len(shifts), len(owner)))
-        masks[group, slot] = matrix.data[weight]
-        terms += [Term(number, int(s), mask) for s, mask in zip(shifts, masks, strict=True)]
-    return Cover(terms, len(terms), tuple((t.source, t.shift) for t in terms))
+    masks = partial(_direct_masks, owner, sources, matrices)
+    return Cover(Terms(tuple(places), masks), len(places))
+
+
+def _direct_masks(
+    owner: Index, sources: list[Source], matrices: tuple[csr_array, ...]
+) -> list[Vector]:
+    """The masks of `_direct`, by source and shift."""
+    masks: list[Vector] = []
+    for source in sources:
+        matrix = matrices[source.operand]
+        read = _read_directly(owner, source, matrix)
+        assert read is not None
+        shifts, group = np.unique(read.shift, return_inverse=True)
+        own = np.zeros((len(shifts), len(owner)))
+        own[group, read.slot] = matrix.data[read.weight]
+        masks += list(own)
+    return masks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """For each weight that is used, by its place in the matrix's data: the slot that it is for, and
+    the shift at which its input is read."""
+
+    slot: Index
+    weight: Index
+    shift: Index
+
+
+def _read_directly(owner: Index, source: Source, matrix: csr_array) -> _Read | None:
+    """None where an input stands nowhere."""
+    at = np.flatnonzero(owner >= 0)
+    counts = np.diff(matrix.indptr)[owner[at]]
+    slot = np.repeat(at, counts)
+    first = np.repeat(matrix.indptr[owner[at]] - np.cumsum(counts) + counts, counts)
+    weight = first + np.arange(len(slot))
+    shift = _next_place(source.index, matrix.indices[weight], slot)
+    return None if shift is None else _Read(slot, weight, shift % source.period)
 
 
 def _next_place(layout: Index, elements: Index, slots: Index) -> Index | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ..ir.layout import Index, Layout
+import numpy as np
+
+from ..ir.layout import NOTHING, Index, Layout
 from .bsgs import Split
 from .complex_slots import Join
-from .cover import Term
+from .terms import Term
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,6 +22,10 @@ class CipherPlan:
     terms: tuple[Term, ...]
     split: Split
     joins: tuple[Join, ...] = ()
+
+    def settled(self) -> CipherPlan:
+        """The same with masks that are made."""
+        return replace(self, terms=tuple(Term.of(t.source, t.shift, t.mask) for t in self.terms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class AffinePlan:
     each output ciphertext; all of them are folded by `strides`. `layout` is what comes out.
     `runner_up` is the cheapest plan found for the same map that takes other rotations, products or
     inputs.
-    `parts[k, s]`, where that is left to the client, is the output that slot s of ciphertext k is a
+    `owner[k, s]`, where the client sums parts, is the output that slot s of ciphertext k may hold a
     part of.
     """
 
@@ -61,9 +67,22 @@ class AffinePlan:
     giants: int
     milliseconds: float
     runner_up: RunnerUp | None = None
-    parts: Index | None = None
+    owner: Index | None = None
     imaginary: dict[int, Index] = field(default_factory=dict)
     conjugates: bool = False
+
+    def settled(self) -> AffinePlan:
+        """The same with masks that are made: what is emitted."""
+        return replace(self, ciphers=tuple(c.settled() for c in self.ciphers))
+
+    @property
+    def parts(self) -> Index | None:
+        """[k, s]: the output that slot s of ciphertext k holds a part of, where the client sums
+        them."""
+        if self.owner is None:
+            return None
+        used = [np.any([t.mask for t in c.terms], axis=0) for c in self.ciphers]
+        return np.where(np.array(used) | (self.layout.index >= 0), self.owner, NOTHING)
 
     @property
     def inputs(self) -> int:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from scipy.sparse import csr_array
 
-from ..ir.layout import Index
-from .cover import Cover, Source, Term, cover
+from .cover import Cover, Source, cover
 from .pattern import Pattern
-from .sliding import Slider
+from .sliding import Slide, Slider
+from .terms import Terms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
     """Of one map and the layouts that it reads: its patterns' samples, and what their searches
-    found. Masks take much memory and little time: they are made again."""
+    found."""
 
     samples: dict[Pattern, Pattern] = field(default_factory=dict)
     covers: dict[tuple[Pattern, int], Cover] = field(default_factory=dict)
     sliders: dict[int, Slider] = field(default_factory=dict)
-    futile: set[Pattern] = field(default_factory=set)
+    slides: dict[Pattern, Slide | None] = field(default_factory=dict)
 
     def sampled(self, pattern: Pattern, windows: int) -> Pattern:
         """The pattern for some of its windows."""
@@ -36,26 +36,19 @@ class Known:
         matrices: tuple[csr_array, ...],
         max_terms: int,
         skip: frozenset[int],
-    ) -> list[Term] | None:
+    ) -> Terms | None:
         """See `cover`: the terms of one ciphertext of a pattern."""
         found = self.covers.get((pattern, cipher), Cover(None, 0))
-        if found.needed > max_terms:
-            return None
-        owner, window = pattern.owner[cipher], pattern.window[cipher]
-        made = cover(owner, window, sources, matrices, max_terms, skip, found.taken)
-        if not found.taken:
-            self.covers[pattern, cipher] = replace(made, terms=None)
-        return made.terms
+        if found.terms is None and found.needed <= max_terms:
+            owner, window = pattern.owner[cipher], pattern.window[cipher]
+            found = cover(owner, window, sources, matrices, max_terms, skip)
+            self.covers[pattern, cipher] = found
+        return found.terms if found.needed <= max_terms else None
 
-    def slide(
-        self, pattern: Pattern, source: Source, matrix: csr_array
-    ) -> tuple[tuple[Term, ...], Index] | None:
+    def slide(self, pattern: Pattern, source: Source, matrix: csr_array) -> Slide | None:
         """See `Slider.slide`."""
-        if pattern in self.futile:
-            return None
-        if source.operand not in self.sliders:
-            self.sliders[source.operand] = Slider(matrix)
-        found = self.sliders[source.operand].slide(pattern, source)
-        if found is None:
-            self.futile.add(pattern)
-        return found
+        if pattern not in self.slides:
+            if source.operand not in self.sliders:
+                self.sliders[source.operand] = Slider(matrix)
+            self.slides[pattern] = self.sliders[source.operand].slide(pattern, source)
+        return self.slides[pattern]

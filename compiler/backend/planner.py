@@ -96,7 +96,7 @@ def plan_graph(
             where=str(node.origin),
             hint="make the layer smaller, or compile with a smaller batch",
         )
-    return best
+    return replace(best, affine={number: made.settled() for number, made in best.affine.items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

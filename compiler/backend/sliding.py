@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ..ir.layout import NOTHING, Index, Layout
-from .cover import Source, Term
+from .cover import Source
 from .pattern import Pattern
+from .terms import Terms
 
 MAX_BLOCKS = 128
 
 Tags = NDArray[np.uint64]
 Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slide:
+    """Terms that carry a map out in a sliding pattern, and where their sums are right."""
+
+    terms: Terms
+    target: Index
 
 
 class Slider:
@@ -33,29 +44,26 @@ class Slider:
         # The last entry stands for slots that hold nothing.
         self._tags = np.append(tags, np.uint64(0))
 
-    def slide(self, pattern: Pattern, source: Source) -> tuple[tuple[Term, ...], Index] | None:
-        """Terms and the valid target of a sliding pattern, or None where it does not work out."""
+    def slide(self, pattern: Pattern, source: Source) -> Slide | None:
+        """The slide in a sliding pattern, or None where it does not work out."""
         size = 1 << len(pattern.strides)
         held = source.index[source.index >= 0]
         blocks = -(-int(np.count_nonzero(np.bincount(held))) // size)
         if blocks > MAX_BLOCKS or not self._slides_somewhere(pattern, source, blocks):
             return None
-        slots, columns = len(source.index), self._matrix.shape[1] + 1
-        # The last column is what a slot that holds nothing sees.
-        weights = np.pad(self._matrix.toarray(), ((0, 0), (0, 1)))
         owner = pattern.owner[0]
         at = np.flatnonzero(owner >= 0)
-        rows = owner[at] * columns
+        rows = owner[at] * self._used.shape[1]
         starts = np.flatnonzero(pattern.target[0] >= 0)
-        sums = np.zeros(slots, dtype=np.uint64)
-        masks: list[tuple[int, Vector]] = []
-        for block in range(blocks + 1):
-            shift = block * pattern.period * size % slots
-            seen = source.index[(at + shift) % slots] % columns
-            mask = np.zeros(slots)
-            mask[at] = weights.take(rows + seen)
-            masks.append((shift, mask))
-            sums[at] += np.where(mask[at] != 0, self._tags[seen], np.uint64(0))
+        sums = np.zeros(len(owner), dtype=np.uint64)
+        shifts: list[int] = []
+        step = pattern.period * size
+        seen = _seen(source.index, at, np.arange(blocks + 1) * step, self._matrix.shape[1])
+        for block, (shift, columns) in enumerate(seen):
+            used = self._used.take(rows + columns)
+            if used.any():
+                shifts.append(shift)
+            sums[at] += np.where(used, self._tags[columns], np.uint64(0))
             if block < blocks - 1:
                 continue
             total = _folded(sums, pattern.strides)
@@ -63,7 +71,8 @@ class Slider:
             target = np.full_like(pattern.target, NOTHING)
             target[0, good] = owner[good]
             if Layout(target).holds(self._matrix.shape[0]):
-                return tuple(Term(0, s, m) for s, m in masks if m.any()), target
+                masks = partial(_masks, self._matrix, owner, source.index, np.array(shifts))
+                return Slide(Terms(tuple((0, s) for s in shifts), masks), target)
         return None
 
     def _slides_somewhere(self, pattern: Pattern, source: Source, blocks: int) -> bool:
@@ -77,6 +86,13 @@ class Slider:
         sums = parts[:, :blocks].sum(axis=1, dtype=np.uint64)
         wanted = self._wanted[row]
         return bool((sums == wanted).any() or (sums + parts[:, blocks] == wanted).any())
+
+    @cached_property
+    def _used(self) -> NDArray[np.bool_]:
+        """[m, n + 1]: which inputs each output uses; a slot that holds nothing sees the last."""
+        used = np.zeros((self._matrix.shape[0], self._matrix.shape[1] + 1), dtype=bool)
+        used[:, :-1] = self._matrix.toarray() != 0
+        return used
 
     @cached_property
     def _wanted(self) -> Tags:
@@ -96,6 +112,24 @@ class Slider:
         taken = np.zeros_like(self._tags)
         taken[inputs] = self._tags[inputs]
         return row, taken
+
+
+def _seen(index: Index, at: Index, shifts: Index, inputs: int) -> Iterator[tuple[int, Index]]:
+    """At each shift, modulo the ring, the input that each slot of `at` sees; `inputs` for none."""
+    for shift in shifts % len(index):
+        yield int(shift), index[(at + shift) % len(index)] % (inputs + 1)
+
+
+def _masks(matrix: csr_array, owner: Index, index: Index, shifts: Index) -> list[Vector]:
+    """At each shift, the weight of what each slot sees."""
+    weights = np.pad(matrix.toarray(), ((0, 0), (0, 1)))
+    at = np.flatnonzero(owner >= 0)
+    masks: list[Vector] = []
+    for _, columns in _seen(index, at, shifts, matrix.shape[1]):
+        mask = np.zeros(len(owner))
+        mask[at] = weights[owner[at], columns]
+        masks.append(mask)
+    return masks
 
 
 def _folded(values: Tags, strides: tuple[int, ...]) -> Tags:

@@ -12,8 +12,9 @@ from scipy.sparse import csr_array
 
 from ..ir.layout import NOTHING, Index, Layout
 from .convolutions import anchors
-from .cover import Packed, Term, ranks
+from .packing import Packed, ranks
 from .pattern import Pattern
+from .terms import Terms
 
 Lane = tuple[tuple[int, int], ...]
 """Taps that one slot of a window serves by rotations: (slots further on, tap), in order."""
@@ -91,20 +92,34 @@ def pack_taps(taps: Taps, pattern: Pattern, matrix: csr_array) -> Packed | None:
     if steps is None:
         return None
     lanes = taps.lanes(steps, size)
-    index: list[Index] = []
-    terms: list[Term] = []
-    for first in range(0, len(lanes), size):
-        found = _pack_lanes(taps, lanes[first : first + size], owner, rank, matrix)
-        if found is None:
-            return None
-        terms += [Term(len(index), t.shift, t.mask) for t in found.terms]
-        index.append(found.index[0])
-    return Packed(np.array(index), tuple(terms))
+    shares = [lanes[first : first + size] for first in range(0, len(lanes), size)]
+
+    def pack() -> list[_Lanes] | None:
+        found = [_pack_lanes(taps, share, owner, rank, matrix) for share in shares]
+        return [f for f in found if f is not None] if None not in found else None
+
+    def masks() -> list[NDArray[np.float64]]:
+        """Masks take much memory: they are made again."""
+        return [mask for f in pack() or () for mask in f.masks.values()]
+
+    packed = pack()
+    if packed is None:
+        return None
+    places = tuple((c, shift) for c, found in enumerate(packed) for shift in found.masks)
+    return Packed(np.array([found.index for found in packed]), Terms(places, masks))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lanes:
+    """A packed ciphertext [slots], and the masks of its rotations by shift."""
+
+    index: Index
+    masks: dict[int, NDArray[np.float64]]
 
 
 def _pack_lanes(
     taps: Taps, lanes: list[Lane], owner: Index, rank: Index, matrix: csr_array
-) -> Packed | None:
+) -> _Lanes | None:
     """One ciphertext, in which the slots of rank r serve `lanes[r]`."""
     index = np.full(len(owner), NOTHING, dtype=np.int64)
     masks: dict[int, NDArray[np.float64]] = {}
@@ -120,9 +135,7 @@ def _pack_lanes(
         for shift, tap in lane:
             turn = (shift - start) % len(owner)
             masks.setdefault(turn, np.zeros(len(owner)))[held] = weights[tap]
-    return Packed(
-        index[None, :], tuple(Term(0, turn, mask) for turn, mask in sorted(masks.items()))
-    )
+    return _Lanes(index, {turn: mask for turn, mask in sorted(masks.items()) if mask.any()})
 
 
 def _stands(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eer.compiler.backend.bsgs import Split, choose_split
-from eer.compiler.backend.cover import Term
+from eer.compiler.backend.terms import Reads, Term
 from eer.compiler.cost import CostModel
 
 SLOTS = 64
@@ -29,10 +29,10 @@ def turned(split: Split, shifts: list[tuple[int, int]]) -> tuple[int, int]:
 def test_counts_are_of_distinct_rotations(
     shifts: list[tuple[int, int]], level: int, lazy: bool
 ) -> None:
-    terms = [Term(source, shift, MASK) for source, shift in shifts]
+    terms = [Term.of(source, shift, MASK) for source, shift in shifts]
     low = level if lazy else level - 1
     cost = CostModel(13)
-    split, chosen = choose_split(terms, SLOTS, level, low, cost)
+    split, chosen = choose_split(Reads.of(terms), SLOTS, level, low, cost)
     for _, shift in shifts:
         assert split.giant(shift) + split.baby(shift) == shift
         assert 0 <= split.giant(shift) <= shift
@@ -55,21 +55,21 @@ def test_counts_are_of_distinct_rotations(
 
 
 def test_consecutive_shifts_take_about_two_square_roots() -> None:
-    terms = [Term(0, shift, MASK) for shift in range(36)]
-    _, chosen = choose_split(terms, SLOTS, 3, 2, CostModel(13))
+    terms = [Term.of(0, shift, MASK) for shift in range(36)]
+    _, chosen = choose_split(Reads.of(terms), SLOTS, 3, 2, CostModel(13))
     assert chosen.babies + chosen.giants <= 11
 
 
 def test_a_single_shift_is_one_rotation() -> None:
     for shift, wanted in ((0, 0), (5, 1)):
-        _, chosen = choose_split([Term(0, shift, MASK)], SLOTS, 3, 2, CostModel(13))
+        _, chosen = choose_split(Reads.of([Term.of(0, shift, MASK)]), SLOTS, 3, 2, CostModel(13))
         assert chosen.babies + chosen.giants == wanted
 
 
 def test_rotations_go_where_they_are_cheap() -> None:
     """Two sources turned alike: their sum is turned once, below the rescale."""
-    terms = [Term(source, 7, MASK) for source in range(2)]
-    _, chosen = choose_split(terms, SLOTS, 3, 2, CostModel(13))
+    terms = [Term.of(source, 7, MASK) for source in range(2)]
+    _, chosen = choose_split(Reads.of(terms), SLOTS, 3, 2, CostModel(13))
     assert (chosen.babies, chosen.giants) == (0, 1)
 
 

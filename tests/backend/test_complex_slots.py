@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from eer.compiler.backend.affine_planner import plan_affine
 from eer.compiler.backend.candidates import client_sums, replicated
 from eer.compiler.backend.complex_slots import Join, joined, two_by_two
-from eer.compiler.backend.cover import Term
+from eer.compiler.backend.terms import Term
 from eer.compiler.cost import CostModel
 from eer.compiler.ir.layout import Layout
 from eer.runtime.program import Conjugate, Rotate, TimesI
@@ -36,7 +36,7 @@ def test_joined_terms_are_the_same_sum(
     x = rng.normal(size=(3, 16))
     second = 1 if others else 0
     places = [(0, s) for s in shifts] + [(1, s) for s in others] + [(2, 3)]
-    terms = [Term(source, shift, rng.normal(size=16)) for source, shift in places]
+    terms = [Term.of(source, shift, rng.normal(size=16)) for source, shift in places]
     join = Join(0, second, turn)
     z = [x[0] + 1j * np.roll(x[second], -turn), x[1], x[2]]
     found = joined(terms, join, 16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,17 +11,17 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from eer.compiler.backend.candidates import client_sums, orders, replicated, single_copies
-from eer.compiler.backend.cover import Source, Term, cover, pack_for, read
+from eer.compiler.backend.cover import Source, cover, read
+from eer.compiler.backend.packing import pack_for
 from eer.compiler.backend.pattern import Pattern, explicit, sliding_fold
 from eer.compiler.backend.sliding import Slider
+from eer.compiler.backend.terms import Term
 from eer.compiler.ir.layout import NOTHING, Index, Layout
 from eer.compiler.ir.tensor import Vector
 from tests.backend.affine import Case, cases, random_layout, random_matrix
 
 
-def sums_of(
-    terms: tuple[Term, ...] | list[Term], reads: list[Vector], strides: tuple[int, ...]
-) -> Vector:
+def sums_of(terms: Iterable[Term], reads: list[Vector], strides: tuple[int, ...]) -> Vector:
     """What the terms and then the folds leave, by their definition."""
     total = np.zeros(len(reads[0]))
     for term in terms:
@@ -159,11 +161,11 @@ def test_slides_claim_only_what_is_right(
     found = Slider(matrix).slide(pattern, read(source, 0))
     if found is None:
         return
-    terms, target = found
+    target = found.target
     assert Layout(target).holds(rows)
     x = rng.integers(-9, 10, size).astype(np.float64)
     values = np.where(source >= 0, x[np.maximum(source, 0)], rng.normal(size=slots) * 1e3)
-    sums = sums_of(terms, [values], pattern.strides)
+    sums = sums_of(found.terms, [values], pattern.strides)
     held_slots = target[0] >= 0
     np.testing.assert_allclose(sums[held_slots], (matrix @ x)[target[0][held_slots]], atol=1e-6)
 
@@ -177,10 +179,9 @@ def test_coprime_periods_meet_every_pair_once() -> None:
     assert Slider(matrix).slide(pattern, read(np.arange(256) % 5, 0)) is None
     found = Slider(matrix).slide(pattern, read(np.tile(padded, 32), 0))
     assert found is not None
-    terms, target = found
-    assert len(terms) == 1
+    assert len(found.terms) == 1
     # Windows end where the ring does: eight slots, seven apart.
-    assert (target[0] >= 0).sum() == 256 - 7 * 7
+    assert (found.target[0] >= 0).sum() == 256 - 7 * 7
 
 
 @settings(max_examples=60, deadline=None)

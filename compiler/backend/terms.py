@@ -1,0 +1,79 @@
+"""Terms: products of rotated ciphertexts with masks, which are made once a plan is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eer.runtime.program import Slots
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """mask * rotate(operand ciphertext `source`, shift); shift in 0..slots-1. The mask is complex
+    where the source's slots hold two values (see `complex_slots`).
+
+    `made` makes it: of all terms that a search looks at, few are in the plan that it chooses.
+    """
+
+    source: int
+    shift: int
+    made: Callable[[], Slots]
+
+    @classmethod
+    def of(cls, source: int, shift: int, mask: Slots) -> Term:
+        """One whose mask is known."""
+        return cls(source, shift, lambda: mask)
+
+    @property
+    def mask(self) -> Slots:
+        return self.made()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reads:
+    """The source and the shift of each of some terms."""
+
+    sources: NDArray[np.int32]
+    shifts: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, terms: Sequence[Term]) -> Reads:
+        sources = np.fromiter((t.source for t in terms), np.int32, len(terms))
+        return cls(sources, np.fromiter((t.shift for t in terms), np.int32, len(terms)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """Terms at some `places`, (source, shift) of each, whose masks are made together.
+
+    Terms of one iteration share what is made.
+    """
+
+    places: tuple[tuple[int, int], ...]
+    make: Callable[[], Sequence[Slots]]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[Term]:
+        masks = _Masks(self.make)
+        for number, (source, shift) in enumerate(self.places):
+            yield Term(source, shift, partial(masks.of, number))
+
+
+@dataclass(slots=True, eq=False)
+class _Masks:
+    """Masks that are made when the first of them is asked for."""
+
+    make: Callable[[], Sequence[Slots]]
+    made: list[Slots] = field(default_factory=list)
+
+    def of(self, number: int) -> Slots:
+        if not self.made:
+            self.made.extend(self.make())
+        return self.made[number]
