@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ..ir.layout import Index, period_of
+from ..ir.layout import NOTHING, Index, period_of
 from .pairs import Pairs, Seen
 from .terms import Terms
 
@@ -157,7 +157,7 @@ def _direct(
         read = _read_directly(owner, source, matrices[source.operand])
         if read is None:
             return Cover(None, inf)
-        shifts = np.unique(read.shift)
+        shifts = np.flatnonzero(np.bincount(read.shift, minlength=1))
         places += [(number, int(s)) for s in shifts]
         if len(places) > max_terms:
             return Cover(None, max_terms + 1)
@@ -198,12 +198,20 @@ def _read_directly(owner: Index, source: Source, matrix: csr_array) -> _Read | N
     slot = np.repeat(at, counts)
     first = np.repeat(matrix.indptr[owner[at]] - np.cumsum(counts) + counts, counts)
     weight = first + np.arange(len(slot))
-    shift = _next_place(source.index, matrix.indices[weight], slot)
-    return None if shift is None else _Read(slot, weight, shift % source.period)
+    shift = _next_place(source.index[: source.period], matrix.indices[weight], slot)
+    return None if shift is None else _Read(slot, weight, shift)
 
 
 def _next_place(layout: Index, elements: Index, slots: Index) -> Index | None:
-    """Slots from each of `slots` to the next that holds the element; None if one is nowhere."""
+    """Slots from each of `slots` to the next that holds the element, if the layout is repeated;
+    None if one is nowhere."""
+    held = np.flatnonzero(layout >= 0)
+    place = np.full(int(max(layout.max(), elements.max(initial=0))) + 1, NOTHING, dtype=np.int64)
+    place[layout[held]] = held
+    if np.count_nonzero(place >= 0) == len(held):
+        found = place[elements]
+        return None if (found < 0).any() else (found - slots) % len(layout)
+    slots = slots % len(layout)
     span = 2 * len(layout)
     ring = np.concatenate([layout, layout])
     held = np.flatnonzero(ring >= 0)

@@ -114,8 +114,6 @@ class _Plans:
     def tried(self, schedule: Schedule, lowered: Lowered, spare_bits: int) -> Lowered | float:
         """The model as it does on the sample; or the bits that its modulus lacks: none (0) or no
         number of them (inf) would help one that is of no use for other reasons.
-
-        One whose noise the target does not accept is not run without noise.
         """
         program, params = lowered.server.program, lowered.client.params
         if params.engine == "seal" and coarsest(program, params) < COARSEST:
@@ -136,15 +134,17 @@ class _Plans:
             noisy = simulate(lowered.client, program, inputs, 0, spare_bits)
             if missing := noisy.missing_bits(spare_bits):
                 return missing
-            lowered = replace(lowered, noisy=noisy)
-            if self.target.accepts(noisy.outputs):
-                exact = simulate(lowered.client, program, inputs)
-                _check_exact(self.sample.outputs, exact.outputs)
-                lowered = replace(lowered, exact=exact)
-            self.simulated[model_id] = lowered
+            self.simulated[model_id] = replace(lowered, noisy=noisy)
         known = self.simulated[model_id]
-        missing = max(s.missing_bits(spare_bits) for s in (known.exact, known.noisy))
-        return missing or known
+        return known.noisy.missing_bits(spare_bits) or known
+
+    def checked(self, lowered: Lowered, spare_bits: int) -> Lowered | None:
+        """The model as it does on the sample without noise as well; None where that takes too much
+        of its modulus. Raises InternalError where the program does not compute what the graph does.
+        """
+        exact = simulate(lowered.client, lowered.server.program, self.sample.inputs)
+        _check_exact(self.sample.outputs, exact.outputs)
+        return None if exact.missing_bits(spare_bits) else replace(lowered, exact=exact)
 
 
 def _lower(plans: _Plans, spare_bits: int) -> Lowered:
@@ -217,8 +217,8 @@ def _cheapest(
         made = plans.tried(candidate, lowered, spare_bits)
         if isinstance(made, Lowered):
             seen = candidate, made.noisy
-            if accepts(made.noisy.outputs):
-                return made
+            if accepts(made.noisy.outputs) and (checked := plans.checked(made, spare_bits)):
+                return checked
     return None
 
 
