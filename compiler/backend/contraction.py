@@ -19,6 +19,7 @@ class ContractionTask:
     """A contraction to plan, read at `level`, made at level `low`.
 
     `layouts[k]` is None where operand k (of two) is an input, which the client packs as we like.
+    `shown` says that only the client reads the result.
     """
 
     op: Contraction
@@ -26,6 +27,7 @@ class ContractionTask:
     level: int
     low: int
     slots: int
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +38,8 @@ class ContractionPlan:
     `masks[k]` [ciphertexts, slots] what an addend's are multiplied by. `pairs[c]` has the
     (ciphertext of a, ciphertext of b) whose products are summed in output ciphertext c; all of
     them are folded by `strides`. `layout` is what comes out. `turns[c]` has by how much the
-    computed operand of each pair is rotated first, where it is at all.
+    computed operand of each pair is rotated first, where it is at all. `parts[c, s]`, where the
+    client sums parts, is the output that slot s of output ciphertext c holds a part of.
     """
 
     layout: Layout
@@ -48,6 +51,7 @@ class ContractionPlan:
     family: str
     milliseconds: float
     turns: tuple[tuple[int, ...], ...] = ()
+    parts: Index | None = None
 
     @property
     def inputs(self) -> int:

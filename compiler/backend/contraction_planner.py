@@ -19,7 +19,7 @@ from .contraction import (
     read_at,
 )
 from .cover import cover, read
-from .meeting import met
+from .meeting import left_to_the_client, met
 from .packing import pack_for
 from .pattern import Pattern
 
@@ -37,6 +37,8 @@ def contraction_plans(
         found = [_packed(task, p, cost) for p in patterns]
     else:
         found = list(met(task, cost)) or [_turned(task, p, cost) for p in patterns]
+        if task.shown:
+            found.append(left_to_the_client(task, cost))
     best: dict[bytes, ContractionPlan] = {}
     for plan in found:
         if plan is None:

@@ -8,7 +8,7 @@ whatever else lies in the window drops out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,46 @@ def met(task: ContractionTask, cost: CostModel) -> Iterator[ContractionPlan]:
                 if folds == 0:
                     break
                 pitch *= 2
+
+
+def left_to_the_client(task: ContractionTask, cost: CostModel) -> ContractionPlan | None:
+    """The computed operand as it lies, and no fold: every pair has a slot of its own, and the
+    client sums those of an output. None where both operands are computed, or an element does not
+    stand in as many slots as outputs read it."""
+    sources = _sources(task)
+    if sources is None or None not in sources.ciphers[0]:
+        return None
+    op, element = task.op, sources.of_pair
+    held = sources.index.ravel()
+    places = np.argsort(held, kind="stable")
+    order = np.lexsort((op.owner, element))
+    first, end = (np.searchsorted(held[places], element[order], side) for side in ("left", "right"))
+    taken = first + np.arange(len(order)) - np.searchsorted(element[order], element[order])
+    if (taken >= end).any():
+        return None
+    pair = np.full(len(held), NOTHING, dtype=np.int64)
+    pair[places[taken]] = order
+    used = [k for k, row in enumerate(pair.reshape(sources.index.shape)) if (row >= 0).any()]
+    rows = pair.reshape(sources.index.shape)[used]
+    parts = read_at(op.owner, rows)
+    free = 1 if sources.ciphers[0][1] is None else 0
+    known = [next(c for c in sources.ciphers[k] if c is not None) for k in used]
+    pairs = tuple(((k, n) if free else (n, k),) for n, k in enumerate(known))
+    # The bias, and what else is added, goes to one of an output's slots.
+    target = np.full(parts.size, NOTHING, dtype=np.int64)
+    outputs, at = np.unique(parts, return_index=True)
+    target[at[outputs >= 0]] = outputs[outputs >= 0]
+    plan = plan_of(
+        task,
+        Layout(target.reshape(parts.shape)),
+        {free: read_at(op.right if free else op.left, rows)},
+        pairs,
+        (),
+        "as it lies, summed by the client",
+        "met for the client",
+        cost,
+    )
+    return None if plan is None else replace(plan, parts=parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -64,7 +64,8 @@ class Plan:
 
     def output_parts(self, node: int, size: int) -> tuple[Index, Index, Index]:
         """(element, cipher, slot) of all parts whose sums by element are the value of a node."""
-        parts = self.affine[node].parts if node in self.affine else None
+        made = self.affine.get(node) or self.contractions.get(node)
+        parts = None if made is None else made.parts
         if parts is None:
             return (np.arange(size), *self.layouts[node].first(size))
         cipher, slot = np.nonzero(parts >= 0)
@@ -242,7 +243,7 @@ def _contractions(
             patterns += replicated(order, state.slots, f"order {n}")
         else:
             patterns.append(split_over_ciphers(order, state.slots))
-    task = ContractionTask(node.op, (a, b), *levels, state.slots)
+    task = ContractionTask(node.op, (a, b), *levels, state.slots, _shown(graph, number))
     return contraction_plans(task, patterns, looking.cost, looking.search.keep)
 
 
@@ -284,8 +285,7 @@ def _patterns(
     if not users:
         reads = [i for layout in task.layouts if layout is not None for i in layout.index]
         yield from single_copies(node.size, reads, state.slots)
-        # A state goes back to the server as it is.
-        if not any(o.state for o in graph.outputs if o.node == number):
+        if _shown(graph, number):
             yield from client_sums(node.size, reads, state.slots)
     for n, order in enumerate(orders(node.shape)):
         yield from replicated(order, state.slots, f"order {n}")
@@ -294,6 +294,11 @@ def _patterns(
             yield from pitched(node.shape, layout, task.matrices[k])
             read = graph.nodes[node.operands[k]].shape
             yield from channel_folds(node.shape, read, layout, task.matrices[k])
+
+
+def _shown(graph: TensorGraph, number: int) -> bool:
+    """Whether the client alone reads a node's value. A state goes back to the server as it is."""
+    return not graph.users(number) and not any(o.state for o in graph.outputs if o.node == number)
 
 
 def _needs_own_layout(graph: TensorGraph, number: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,36 @@ def test_a_personal_head_costs_no_level_more(engine: str, batch: int, tmp_path: 
     w = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     h = (x[:batch] @ w["trunk.weight"].T + w["trunk.bias"]) ** 2
     np.testing.assert_allclose(found, h @ own["head.weight"].T + own["head.bias"], atol=0.02)
+
+
+def test_the_client_sums_what_a_personal_head_multiplies() -> None:
+    """No rotation after the product, and answers as if there were folds."""
+    x = RNG.normal(size=(64, 8))
+    names = ("head.weight", "head.bias")
+    personal = compile_model(head(), x, Options(encrypt_weights=names, effort="low"))
+    layer = next(r for r in personal.report["layers"] if r["name"] == "head")
+    assert layer["method"] == "as it lies, summed by the client"
+    assert layer["rotations"] == 0
+    (scores,) = personal.client.outputs
+    assert np.bincount(scores.elements).tolist() == [6, 6]
+    own = {"head.weight": RNG.normal(size=(2, 6)) / 3, "head.bias": RNG.normal(size=2)}
+    found, wanted = (
+        run({"x": x[:5]} | own)["y"] for run in (personal.simulated, personal.plaintext)
+    )
+    np.testing.assert_allclose(found, wanted, atol=0.02)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_state_is_folded_for_it_goes_back_as_it_is(kept: bool) -> None:
+    loaded = load_onnx(head(), Roles(("head.weight", "head.bias")))
+    graph = merge_affine(import_graph(loaded))
+    if kept:
+        outputs = tuple(replace(output, state="head.bias") for output in graph.outputs)
+        graph = replace(graph, outputs=outputs)
+    scheduled = contract(absorb(graph), computed=True)
+    plan = plan_graph(scheduled, 256, CostModel(13), Search(2, 1, 1))
+    (made,) = plan.contractions.values()
+    assert (made.parts is None, made.strides == ()) == (kept, not kept)
 
 
 def test_a_personal_model_is_verified_with_its_trained_weights() -> None:
