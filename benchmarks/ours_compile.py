@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxscript  # noqa: F401 (it and the next are what the first export would import)
 import torch
+import torch._dynamo
 import torch.onnx
 
 from eer.compiler import Options, compile_model
