@@ -72,7 +72,7 @@ def _run(given: argparse.Namespace, console: Console) -> None:
             save_table(observations, given.save_table)
         windows = observations.windows(given.target)
         task = TARGETS[given.target]
-        done = run(given, windows, task, MLP, PERSONAL_KINDS, WINDOW, progress, command)
+        done = run(given, windows, task, (MLP,), PERSONAL_KINDS, WINDOW, progress, command)
     done.show(console)
     if given.readme:
         if given.quick or given.engine == "none":

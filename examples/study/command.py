@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,8 +16,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from eer.runtime.errors import EerError, FileError, UsageError
 
 from .folds import FoldResult, Protocol, run_fold
+from .recipe_choice import Trial, choose_recipes, winners
 from .report import summary, table, title, write_json, write_plot
 from .saved import fingerprint, save_fold, saved_fold
+from .training import Recipe
 from .windows import Windows
 
 QUICK_FOLDS, QUICK_WINDOWS = 2, 32
@@ -93,12 +96,22 @@ def all_folds(
 ) -> tuple[FoldResult, ...]:
     """Every fold that is asked for; with `--resume`, those that are there are not run again."""
     kept, mark = given.out / "folds", fingerprint(windows, protocol)
+    recipes: dict[str, Recipe] = {}
+
+    def run(subject: str, show: Show) -> FoldResult:
+        if not recipes:
+            trial = Trial(windows, protocol.task, protocol.normalisation, protocol.seed)
+            tried, wanted = protocol.tried, folds_asked_for(given, windows)
+            recipes.update(choose_recipes(trial, tried, wanted, given.out / "recipes", show))
+        own = replace(protocol, recipe=recipes[subject])
+        return run_fold(windows, subject, own, given.out, show)
+
     return each_fold(
         given,
         windows,
         progress,
         saved=lambda subject: saved_fold(kept, subject, mark),
-        run=lambda subject, show: run_fold(windows, subject, protocol, given.out, show),
+        run=run,
         save=lambda fold: save_fold(kept, fold, mark),
     )
 
@@ -153,6 +166,9 @@ def report(
     console.print(table(windows, protocol, folds))
     if protocol.engine is not None:
         console.print(summary(protocol, folds), highlight=False)
+    if protocol.candidates:
+        chosen = winners(protocol.tried, [fold.recipe for fold in folds])
+        console.print(chosen.strip(), highlight=False)
     write_json(out / "results.json", windows, protocol, folds, command)
     write_plot(out / "accuracy.png", windows, protocol, folds)
     console.print(f"Figures and models are in {out}", highlight=False)

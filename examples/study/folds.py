@@ -37,6 +37,14 @@ class Protocol:
     timed_folds: int = 3
     limit: int | None = None
     """At most so many test windows a subject, spread evenly; None for all of them."""
+    candidates: tuple[Recipe, ...] = ()
+    """Recipes of the same layers that each fold's own is chosen from, by inner folds over the other
+    subjects; none: `recipe` serves every fold."""
+
+    @property
+    def tried(self) -> tuple[Recipe, ...]:
+        """What there is to choose from: one, or several."""
+        return self.candidates or (self.recipe,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +54,7 @@ class FoldResult:
     subject: str
     wanted: Codes
     plaintext: Codes
+    recipe: Recipe
     answers: Answers | None
 
     @property
@@ -107,7 +116,7 @@ def run_fold(
     values = ready.values[asked].astype(np.float32).astype(np.float64)
     plaintext = scores(model, values).argmax(axis=1)
     if protocol.engine is None:
-        return FoldResult(subject, classes[asked], plaintext, None)
+        return FoldResult(subject, classes[asked], plaintext, protocol.recipe, None)
     progress("exporting to ONNX")
     path = folder / f"{subject}.onnx"
     example = torch.as_tensor(values[:2], dtype=torch.float32)
@@ -124,7 +133,7 @@ def run_fold(
         batch=protocol.batch,
         timed=protocol.timed if windows.subjects.index(subject) < protocol.timed_folds else 0,
     )
-    return FoldResult(subject, classes[asked], plaintext, answers)
+    return FoldResult(subject, classes[asked], plaintext, protocol.recipe, answers)
 
 
 def score(folds: tuple[FoldResult, ...], classes: int) -> Scores:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from .encrypted import Latency, Sizes
 from .folds import FoldResult, Protocol, Scores, score
+from .recipe_choice import winners
 from .windows import Windows
 
 SYNTHETIC = "SYNTHETIC DATA: says nothing about people"
@@ -18,7 +19,7 @@ SYNTHETIC = "SYNTHETIC DATA: says nothing about people"
 
 def title(windows: Windows, protocol: Protocol) -> str:
     """What was run on what, in one line."""
-    layers = "-".join(map(str, protocol.recipe.hidden)) or "linear"
+    layers = "-".join(map(str, protocol.recipe.widths)) or "linear"
     what = f"{len(protocol.task.labels)} classes, {protocol.recipe.model} {layers}"
     how = {"subject": "each subject's own", "training": "the training subjects'"}
     text = f"{protocol.task.study}, leave one subject out: {what}, {windows.source}"
@@ -76,7 +77,7 @@ def write_json(
         "protocol": asdict(protocol),
         "pooled": asdict(score(folds, count)) | {"latency_ms": _latency(folds)},
         "folds": [
-            {"subject": fold.subject}
+            {"subject": fold.subject, "recipe": asdict(fold.recipe)}
             | asdict(score((fold,), count))
             | {"latency_ms": _stages(fold)}
             for fold in folds
@@ -161,9 +162,10 @@ def markdown(
         rows.append(f"| {name} | {found.windows} | {' | '.join(cells)} |")
     latency = _latency(folds)
     timed = "" if latency is None else f" One window alone: {latency:.0f} ms, encryption included."
+    chosen = winners(protocol.tried, [fold.recipe for fold in folds])
     return "\n".join(
         (
-            f"{title(windows, protocol)}.{timed} {summary(protocol, folds)}.",
+            f"{title(windows, protocol)}.{chosen}{timed} {summary(protocol, folds)}.",
             "",
             "```sh",
             command,

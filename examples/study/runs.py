@@ -44,8 +44,8 @@ def add_kinds(command: argparse.ArgumentParser, kinds: Iterable[str]) -> None:
     command.add_argument(
         "--fixed",
         action="store_true",
-        help="semi-supervised: the recipe's settings for everybody (as with --quick), not those "
-        "chosen for each fold by inner folds over the other subjects",
+        help="the first recipe and its settings for everybody (as with --quick), not those chosen "
+        "for each fold by inner folds over the other subjects",
     )
 
 
@@ -53,7 +53,7 @@ def run(
     given: argparse.Namespace,
     windows: Windows,
     task: Task,
-    recipe: Recipe,
+    recipes: tuple[Recipe, ...],
     kinds: Mapping[str, Adaptation],
     window: float,
     progress: Progress,
@@ -61,27 +61,28 @@ def run(
 ) -> Run:
     """Every fold that is asked for, of the kind that is; a window lasts `window` seconds."""
     if given.what == "general":
-        return _general(given, windows, task, recipe, progress, command)
+        return _general(given, windows, task, recipes, progress, command)
     settings = kinds[given.what]
-    return _personal(given, windows, task, recipe, settings, window, progress, command)
+    return _personal(given, windows, task, recipes, settings, window, progress, command)
 
 
 def _general(
     given: argparse.Namespace,
     windows: Windows,
     task: Task,
-    recipe: Recipe,
+    recipes: tuple[Recipe, ...],
     progress: Progress,
     command: str,
 ) -> Run:
     protocol = Protocol(
         task=task,
-        recipe=recipe,
+        recipe=recipes[0],
         normalisation=given.normalise,
         seed=given.seed,
         engine=_engine(given),
         batch=given.batch,
         limit=QUICK_WINDOWS if given.quick else None,
+        candidates=_candidates(given, recipes),
     )
     folds = all_folds(given, windows, protocol, progress)
     return Run(
@@ -94,7 +95,7 @@ def _personal(
     given: argparse.Namespace,
     windows: Windows,
     task: Task,
-    recipe: Recipe,
+    recipes: tuple[Recipe, ...],
     settings: Adaptation,
     window: float,
     progress: Progress,
@@ -102,15 +103,16 @@ def _personal(
 ) -> Run:
     protocol = PersonalProtocol(
         task=task,
-        recipe=recipe,
+        recipe=recipes[0],
         settings=settings,
         window=window,
-        inner=settings.few is not None and not (given.fixed or given.quick),
+        inner=not _fixed(given),
         normalisation=given.normalise,
         seed=given.seed,
         engine=_engine(given),
         batch=given.batch,
         timed_folds=QUICK_TIMED if given.quick else 3,
+        candidates=_candidates(given, recipes),
     )
     folds = personal_folds(given, windows, protocol, progress)
     return Run(
@@ -121,3 +123,11 @@ def _personal(
 
 def _engine(given: argparse.Namespace) -> str | None:
     return None if given.engine == "none" else str(given.engine)
+
+
+def _fixed(given: argparse.Namespace) -> bool:
+    return bool(given.fixed or given.quick)
+
+
+def _candidates(given: argparse.Namespace, recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+    return recipes if len(recipes) > 1 and not _fixed(given) else ()

@@ -16,6 +16,7 @@ from eer.runtime.errors import DataError
 
 from .encrypted import Answers, Latency, Sizes
 from .folds import FoldResult
+from .training import Recipe
 from .windows import Windows
 
 
@@ -28,11 +29,21 @@ def fingerprint(windows: Windows, protocol: object) -> str:
     return digest.hexdigest()
 
 
+def recipe_of(facts: dict[str, Any]) -> Recipe:
+    """The recipe that was written as JSON, which has no tuples."""
+    tuples = {name: tuple(facts[name]) for name in ("hidden", "dropout")}
+    return Recipe(**(facts | tuples))
+
+
 def save_fold(folder: Path, fold: FoldResult, mark: str) -> None:
     """Write the fold to `folder`, whole or not at all, marked with its fingerprint."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {"wanted": fold.wanted, "plaintext": fold.plaintext}
-    facts: dict[str, object] = {"mark": mark, "subject": fold.subject}
+    facts: dict[str, object] = {
+        "mark": mark,
+        "subject": fold.subject,
+        "recipe": asdict(fold.recipe),
+    }
     if fold.answers is not None:
         answers = fold.answers
         facts |= {
@@ -70,7 +81,8 @@ def saved_fold(folder: Path, subject: str, mark: str) -> FoldResult | None:
                 batch=facts["batch"],
                 windows_per_second=facts["windows_per_second"],
             )
-        return FoldResult(subject, arrays["wanted"], arrays["plaintext"], answers)
+        recipe = recipe_of(facts["recipe"])
+        return FoldResult(subject, arrays["wanted"], arrays["plaintext"], recipe, answers)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"this saved fold cannot be read: {error}",

@@ -43,6 +43,11 @@ class Recipe:
                 hint="give members=1, or one hidden layer",
             )
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the hidden layers, all members together: what the network costs under encryption."""
+        return tuple(size * self.members for size in self.hidden)
+
     def build(self, inputs: int, classes: int, *, members: int = 1) -> nn.Module:
         """The untrained network of so many members."""
         kind = {"mlp": FeatureMlp, "cnn": WindowCnn}[self.model]

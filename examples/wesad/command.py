@@ -17,7 +17,7 @@ from examples.study.runs import add_kinds, run
 
 from .archive import find_data
 from .dataset import load_windows
-from .recipes import PERSONAL_KINDS, recipe_for
+from .recipes import PERSONAL_KINDS, RECIPES
 from .windows import TASKS, WINDOW
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -63,8 +63,8 @@ def _run(given: argparse.Namespace, console: Console) -> None:
         windows = load_windows(
             folder, kind, given.seed, lambda what: progress.update(line, description=what)
         )
-        task, recipe = TASKS[given.classes], recipe_for(given.model)
-        done = run(given, windows, task, recipe, PERSONAL_KINDS, WINDOW, progress, command)
+        task, recipes = TASKS[given.classes], RECIPES[given.model]
+        done = run(given, windows, task, recipes, PERSONAL_KINDS, WINDOW, progress, command)
     done.show(console)
     if given.readme:
         partial = given.quick or given.folds or given.engine == "none"

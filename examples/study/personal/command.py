@@ -12,11 +12,12 @@ from rich.progress import Progress
 from eer.compiler import CompiledModel
 
 from ..command import Show, each_fold, folds_asked_for
+from ..recipe_choice import Trial, choose_recipes, winners
 from ..saved import fingerprint
+from ..training import Recipe
 from ..windows import Windows
-from .choice import choose
+from .choice import Choice, choose
 from .folds import PersonalFold, PersonalProtocol, run_personal_fold
-from .learning import Adaptation
 from .plots import write_plots
 from .report import summary, table, title, write_json
 from .saved import save_personal_fold, saved_personal_fold
@@ -27,17 +28,25 @@ def personal_folds(
 ) -> tuple[PersonalFold, ...]:
     """Every fold that is asked for; with `--resume`, those that are there are not run again."""
     kept, mark = given.out / "folds", fingerprint(windows, protocol)
-    settings: dict[str, Adaptation] = {}
+    recipes: dict[str, Recipe] = {}
+    choices: dict[str, Choice] = {}
     step: list[CompiledModel] = []
 
     def run(subject: str, show: Show) -> PersonalFold:
-        if protocol.inner and not settings:
+        if not recipes:
+            trial = Trial(windows, protocol.task, protocol.normalisation, protocol.seed)
             wanted = folds_asked_for(given, windows)
-            settings.update(choose(windows, protocol, wanted, given.out / "choice", show))
+            folder = given.out / "recipes"
+            recipes.update(choose_recipes(trial, protocol.tried, wanted, folder, show))
+        if protocol.inner and not choices:
+            choices.update(choose(windows, protocol, recipes, given.out / "choice", show))
         if protocol.engine is not None and not step:
             show("compiling the step")
             step.append(protocol.compiled_step())
-        own = replace(protocol, settings=settings.get(subject, protocol.settings))
+        own = replace(protocol, recipe=recipes[subject])
+        if protocol.inner:
+            choice = choices[subject]
+            own = replace(own, settings=choice.settings, alone=choice.alone)
         return run_personal_fold(windows, subject, own, show, step[0] if step else None)
 
     return each_fold(
@@ -62,6 +71,9 @@ def personal_report(
     console.print(title(windows, protocol), highlight=False)
     console.print(table(windows, protocol, folds))
     console.print(summary(protocol, folds), highlight=False)
+    if protocol.candidates:
+        chosen = winners(protocol.tried, [fold.recipe for fold in folds])
+        console.print(chosen.strip(), highlight=False)
     write_json(out / "results.json", windows, protocol, folds, command)
     write_plots(out, windows, protocol, folds)
     console.print(f"Figures are in {out}", highlight=False)

@@ -37,14 +37,24 @@ class PersonalProtocol:
     batch: int = 16
     timed: int = 5
     timed_folds: int = 3
+    alone: Adaptation | None = None
+    """How a head is learned from the labelled windows alone, to compare with; None: as
+    `supervised_only` says."""
     inner: bool = False
-    """Settings are chosen for each fold, by inner folds; `settings` is what they are chosen from.
-    """
+    """Settings are chosen for each fold, by inner folds: others than `settings` as well."""
+    candidates: tuple[Recipe, ...] = ()
+    """Recipes of the same layers that each fold's own is chosen from, likewise; none: `recipe`
+    serves every fold."""
+
+    @property
+    def tried(self) -> tuple[Recipe, ...]:
+        """Recipes that there are to choose from: one, or several."""
+        return self.candidates or (self.recipe,)
 
     def compiled_step(self) -> CompiledModel:
         """The step's program, which is the same for every fold."""
-        size = self.recipe.hidden[-1] * self.recipe.members
-        return compile_step(size, len(self.task.labels), self.settings, self.engine or "")
+        size, rows = self.recipe.widths[-1], self.settings.rows
+        return compile_step(size, len(self.task.labels), rows, self.engine or "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +85,9 @@ class PersonalFold:
     """Accuracy in the clear, likewise [1 + steps]."""
     labelled: int
     unlabelled: int
+    recipe: Recipe
     settings: Adaptation
+    alone: Adaptation
     answers: Encrypted | None
 
 
@@ -98,9 +110,11 @@ def run_personal_fold(
         windows, (subject,), task, protocol.recipe, protocol.normalisation, protocol.seed
     )
     user = User.of(general.ready, subject, task, protocol.window, settings)
-    found = user.learn(general.start(settings), settings)
-    alone = supervised_only(settings)
-    supervised = user.learn(general.start(alone), alone)[-1]
+    learner = user.learner(general.start(settings))
+    found = [learner.answers(head) for head in learner.heads(settings)]
+    alone = protocol.alone or supervised_only(settings)
+    learner = user.learner(general.start(alone))
+    supervised = learner.answers(learner.heads(alone)[-1])
     answers = None
     if protocol.engine is not None:
         timed = windows.subjects.index(subject) < protocol.timed_folds
@@ -121,7 +135,9 @@ def run_personal_fold(
         curve=np.array([accuracy(user.wanted, codes) for codes in found]),
         labelled=int(user.chosen.labelled.sum()),
         unlabelled=int(user.chosen.unlabelled.sum()) if settings.few is not None else 0,
+        recipe=protocol.recipe,
         settings=settings,
+        alone=alone,
         answers=answers,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -42,9 +43,11 @@ class Adaptation:
 
     steps: int = 4
     rate: float = 2.0
-    """Size of a step; 1 would correct windows that have nothing in common at once."""
-    spread: float = 20.0
-    """Distance between the scores of the right class and of another that learning aims at."""
+    """Size of a step; 1 would correct windows that have nothing in common at once. It is made
+    smaller for users whose windows have so much in common that it would overshoot."""
+    inherited: float = 1.0
+    """What the general head is multiplied by before the first step: how much of it remains, for
+    the scores that learning aims at stay the same."""
     damping: float = 0.01
     """Added to the covariance, as a share of its mean diagonal, before it is inverted."""
     rows: int = 48
@@ -58,12 +61,16 @@ class Adaptation:
     head's scores, then from those of the head as it has become."""
     trust: float = 3.0
     """Importance of all windows without labels together, against that of those with labels."""
-    alone: float = 0.5
-    """Size of a step from few labelled windows alone, to compare with: larger ones overfit."""
     temperature: float = 0.35
     """What scores of root mean square 1 are divided by before the softmax that the sharpening
     cubic stands for."""
 
+
+SPREAD = 20.0
+"""Distance between the scores of the right class and of another that learning aims at."""
+
+FEWER = 4.0
+"""Steps from few labelled windows alone are so many times smaller: larger ones overfit."""
 
 REACH = 2.0
 """Largest score of the general head, in root mean squares, that the sharpening cubic is good for;
@@ -74,7 +81,7 @@ def supervised_only(settings: Adaptation) -> Adaptation:
     """The same with the labelled windows alone."""
     if settings.few is None:
         return settings
-    return replace(settings, trust=0.0, rate=settings.alone, rounds=1)
+    return replace(settings, trust=0.0, rate=settings.rate / FEWER, rounds=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,8 +92,6 @@ class Start:
     """With the general head, its scores centred."""
     values: LessonValues
     step: HeadStep
-    pseudo_labels: PseudoLabels | None
-    """None where every window that is learned from has a label."""
 
     @property
     def state(self) -> Head:
@@ -114,31 +119,36 @@ def prepare(model: nn.Module, training: Signal, settings: Adaptation) -> Start:
         values = values - trunk.mean
         head = centred(last)
         head.bias.add_(head.weight @ trunk.mean)
-        # The mean square of whitened values is m, whoever they are of, and the bias adds 1.
-        rate = settings.rate / (1 + last.in_features)
-        precondition = rate * _whitening(values, settings.damping)
+        precondition = _bias_rate(last.in_features) * _whitening(values, settings.damping)
         general = deepcopy(head)
         size = general(values).square().mean().sqrt()
         for part in general.parameters():
             part.div_(size)
+        for part in head.parameters():
+            part.mul_(settings.inherited)
     scores = PersonalScores(trunk, head).eval()
     values_of = LessonValues(trunk, precondition, general).eval()
-    step = step_for(last.in_features, settings)
-    return Start(scores, values_of, step, pseudo_labels_for(last.out_features, settings))
+    return Start(scores, values_of, step_for(last.in_features))
 
 
-def step_for(size: int, settings: Adaptation) -> HeadStep:
+def step_for(size: int) -> HeadStep:
     """The step for `size` values: the same for every user and every trunk, with pseudo-labels and
-    without."""
-    return HeadStep(settings.rate / (1 + size)).eval()
+    without, and whatever the settings."""
+    return HeadStep(_bias_rate(size)).eval()
+
+
+def _bias_rate(size: int) -> float:
+    """The step for the bias that a `rate` of 1 stands for: the mean square of whitened values is
+    `size`, whoever they are of, and the bias adds 1."""
+    return 1 / (1 + size)
 
 
 def pseudo_labels_for(classes: int, settings: Adaptation) -> PseudoLabels | None:
     """What makes pseudo-labels of so many classes, the same for every user; None without `few`."""
     if settings.few is None:
         return None
-    cubic = settings.spread * _sharpening(classes, settings.temperature)
-    return PseudoLabels(cubic, classes / (classes - 1) / settings.spread**2).eval()
+    cubic = SPREAD * _sharpening(classes, settings.temperature)
+    return PseudoLabels(cubic, classes / (classes - 1) / SPREAD**2).eval()
 
 
 def lesson(
@@ -153,9 +163,9 @@ def lesson(
 
     `values` [w, 2 m + k] are what `LessonValues` makes of the user's windows, `classes` [w] their
     classes, `count` is the number of classes, `believe` makes the pseudo-labels.
-    Labelled windows have the importance 1 together, or share it with those without labels, which
-    have theirs times their confidence. Those without are left out where the general head's scores
-    are beyond REACH.
+    Labelled windows have as much importance together as a step is large, or share it with those
+    without labels, which have theirs times their confidence. Those without are left out where the
+    general head's scores are beyond REACH. All count less where a step would overshoot.
     """
     size = (values.shape[1] - count) // 2
     labelled = _sample(chosen.labelled, settings.rows)
@@ -167,33 +177,52 @@ def lesson(
         unlabelled = _sample(chosen.unlabelled & believable, settings.rows - len(labelled))
     rows = np.concatenate([labelled, unlabelled])
     targets, importance = (np.zeros((settings.rows, n)) for n in (count, 1))
-    targets[: len(labelled)] = settings.spread * (np.eye(count)[classes[labelled]] - 1 / count)
-    importance[: len(labelled)] = 1 / len(labelled) / total
+    targets[: len(labelled)] = SPREAD * (np.eye(count)[classes[labelled]] - 1 / count)
+    importance[: len(labelled)] = settings.rate / len(labelled) / total
     if len(unlabelled):
         pseudo = slice(len(labelled), len(rows))
         targets[pseudo], confidence = believe(values[unlabelled, 2 * size :])
-        importance[pseudo] = settings.trust / len(unlabelled) / total * confidence
+        weight = settings.rate * settings.trust / total
+        importance[pseudo] = weight / len(unlabelled) * confidence
     # Windows of no importance fill up: the first one again, for it lies in the calibrated range.
     filled = np.concatenate([rows, np.repeat(rows[:1], settings.rows - len(rows))])
     own, directions, _ = np.split(values[filled], (size, 2 * size), axis=1)
+    importance *= _held_back(own, directions, importance)
     return {"values": own, "directions": directions, "targets": targets, "importance": importance}
 
 
-def looked_at_again(values: Signal, scores: Signal, settings: Adaptation) -> Signal:
+def _held_back(values: Signal, directions: Signal, importance: Signal) -> float:
+    """What `importance` [n, 1] is to be multiplied by for no step to overshoot: 1 at most.
+
+    A step multiplies the residuals by 1 - G diag(importance), where G = values directions^T and
+    the step for the bias. It overshoots where that has an eigenvalue below 0.
+    """
+    root = np.sqrt(np.clip(importance, 0, None))
+    curvature = values @ directions.T + _bias_rate(values.shape[1])
+    largest = float(np.linalg.eigvalsh(root * curvature * root.T)[-1])
+    return 1 / max(largest, 1.0)
+
+
+def looked_at_again(values: Signal, scores: Signal) -> Signal:
     """`values` as `lesson` takes them for the next round: a personal head's scores [w, k] stand for
     the general one's, of root mean square 1 where a window has reached its target, and at most
     REACH."""
     count = scores.shape[1]
-    size = settings.spread * np.sqrt(count - 1) / count
+    size = SPREAD * np.sqrt(count - 1) / count
     return np.hstack([values[:, :-count], np.clip(scores / size, -REACH, REACH)])
 
 
-def believed(start: Start, general: Signal) -> tuple[Signal, Signal]:
+def believer(classes: int, settings: Adaptation) -> Believe:
     """`Believe` in the clear."""
-    assert start.pseudo_labels is not None
-    with torch.no_grad():
-        targets, confidence = start.pseudo_labels(torch.as_tensor(general, dtype=torch.float64))
-    return np.asarray(targets.numpy()), np.asarray(confidence.numpy())
+    made = pseudo_labels_for(classes, settings)
+
+    def believe(general: Signal) -> tuple[Signal, Signal]:
+        assert made is not None
+        with torch.no_grad():
+            targets, confidence = made(torch.as_tensor(general, dtype=torch.float64))
+        return np.asarray(targets.numpy()), np.asarray(confidence.numpy())
+
+    return believe
 
 
 def trunk_values(start: Start, windows: Signal) -> Signal:
@@ -249,6 +278,7 @@ def _whitening(values: Tensor, damping: float) -> Tensor:
     return inverse
 
 
+@cache
 def _sharpening(classes: int, temperature: float) -> Tensor:
     """Coefficients of u, u^2 and u^3, by least squares, to softmax(u / temperature) - 1 / k for
     scores u of root mean square 1 that are more or less sure of a class."""

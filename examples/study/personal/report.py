@@ -12,6 +12,7 @@ from rich.table import Table
 from scipy.stats import wilcoxon
 
 from ..metrics import accuracy, macro_f1
+from ..recipe_choice import winners
 from ..report import SYNTHETIC
 from ..windows import Codes, Windows
 from .costs import Costs, Pace
@@ -160,7 +161,9 @@ def write_json(
                 "subject": fold.subject,
                 "labelled": fold.labelled,
                 "unlabelled": fold.unlabelled,
+                "recipe": asdict(fold.recipe),
                 "settings": asdict(fold.settings),
+                "alone": asdict(fold.alone),
                 "windows": len(fold.wanted),
                 "accuracy": {way: by_subject((fold,), way)[0] for way in shown},
                 "curve": fold.curve.tolist(),
@@ -179,8 +182,9 @@ def markdown(
     """The figures for a README: pooled, by subject, and the command."""
     names = ("subject", "learned", "tested", *ways(protocol))
     head = [_line(names), "|" + "---|" * len(names)]
+    chosen = winners(protocol.tried, [fold.recipe for fold in folds])
     lines = [
-        f"{title(windows, protocol)}. {summary(protocol, folds)}",
+        f"{title(windows, protocol)}.{chosen} {summary(protocol, folds)}",
         *("", "```sh", command, "```", ""),
         *head,
         *map(_line, _pooled_rows(protocol, folds)),

@@ -13,6 +13,7 @@ import numpy as np
 
 from eer.runtime.errors import DataError
 
+from ..saved import recipe_of
 from .costs import Costs, Pace, StepCost
 from .folds import Encrypted, PersonalFold
 from .learning import Adaptation
@@ -30,7 +31,9 @@ def save_personal_fold(folder: Path, fold: PersonalFold, mark: str) -> None:
         "subject": fold.subject,
         "labelled": fold.labelled,
         "unlabelled": fold.unlabelled,
+        "recipe": asdict(fold.recipe),
         "settings": asdict(fold.settings),
+        "alone": asdict(fold.alone),
     }
     if (answers := fold.answers) is not None:
         arrays |= {f"answers_{name}": getattr(answers, name) for name in _ANSWERS}
@@ -61,7 +64,9 @@ def saved_personal_fold(folder: Path, subject: str, mark: str) -> PersonalFold |
             **{name: arrays[name] for name in _CODES},
             labelled=facts["labelled"],
             unlabelled=facts["unlabelled"],
+            recipe=recipe_of(facts["recipe"]),
             settings=Adaptation(**facts["settings"]),
+            alone=Adaptation(**facts["alone"]),
             answers=_answers(arrays, facts) if "costs" in facts else None,
         )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:

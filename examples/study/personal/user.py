@@ -4,8 +4,8 @@ clear."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
+import numpy as np
 from torch import nn
 
 from ..normalise import prepared
@@ -15,8 +15,9 @@ from .learning import (
     Adaptation,
     Arrays,
     Believe,
+    Head,
     Start,
-    believed,
+    believer,
     head_scores,
     learn,
     lesson,
@@ -99,13 +100,41 @@ class User:
         """From what `LessonValues` makes of `learned_from` to the inputs of a step."""
         return lesson(values, self.classes, self.chosen, self.count, settings, believe)
 
-    def learn(self, start: Start, settings: Adaptation) -> list[Codes]:
-        """Classes of `later` before the first step and after each, all in the clear."""
-        values, trunk = lesson_values(start, self.learned_from), trunk_values(start, self.later)
-        own, heads = trunk_values(start, self.learned_from), [start.state]
+    def learner(self, start: Start) -> Learner:
+        """What `start` makes of the windows, in the clear."""
+        return Learner(
+            self,
+            start,
+            lesson_values(start, self.learned_from),
+            trunk_values(start, self.learned_from),
+            trunk_values(start, self.later),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learner:
+    """A user who learns in the clear, from one start, by whatever settings fit it."""
+
+    user: User
+    start: Start
+    lessons: Signal
+    """Of `learned_from` [w, 2 m + k], as `LessonValues` makes them."""
+    learned_from: Signal
+    """The trunk's values [w, m]."""
+    later: Signal
+    """Likewise [v, m]."""
+
+    def heads(self, settings: Adaptation) -> list[Head]:
+        """The head before the first step and after each."""
+        values, heads = self.lessons, [self.start.state]
+        believe = believer(self.user.count, settings)
         for number in range(settings.rounds):
             if number:
-                values = looked_at_again(values, head_scores(heads[-1], own), settings)
-            inputs = self.lesson(settings, values, partial(believed, start))
-            heads += learn(start, heads[-1], inputs, settings.steps)
-        return [head_scores(head, trunk).argmax(axis=1) for head in heads]
+                values = looked_at_again(values, head_scores(heads[-1], self.learned_from))
+            inputs = self.user.lesson(settings, values, believe)
+            heads += learn(self.start, heads[-1], inputs, settings.steps)
+        return heads
+
+    def answers(self, head: Head) -> Codes:
+        """Classes [v] of the later windows."""
+        return np.asarray(head_scores(head, self.later).argmax(axis=1))

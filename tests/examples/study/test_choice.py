@@ -12,7 +12,7 @@ from eer.runtime.errors import DataError
 from examples.study.personal import choice
 from examples.study.personal.choice import candidates, choose
 from examples.study.personal.folds import PersonalProtocol
-from examples.study.personal.learning import Adaptation
+from examples.study.personal.learning import Adaptation, supervised_only
 from examples.study.training import Recipe
 from examples.study.windows import Task, Windows
 
@@ -21,6 +21,11 @@ SETTINGS = Adaptation(few=2, rows=16, steps=2)
 PROTOCOL = PersonalProtocol(
     TASK, Recipe(hidden=(6,), epochs=4, batch=40), SETTINGS, 60, "training", engine=None
 )
+
+
+def recipes(*subjects: str) -> dict[str, Recipe]:
+    """The same recipe for all."""
+    return dict.fromkeys(subjects, PROTOCOL.recipe)
 
 
 def people(count: int) -> Windows:
@@ -35,32 +40,50 @@ def people(count: int) -> Windows:
 
 
 def test_what_is_given_is_the_first_candidate() -> None:
-    given = Adaptation(few=3, trust=1.0, alone=1.0)
-    for tried in candidates(given):
-        assert tried[0] == given
-        assert len(set(tried)) == len(tried)
-    # One step serves them all: it depends on none of what is chosen.
+    given = Adaptation(few=3, trust=5.0, damping=0.02)
     every, alone = candidates(given)
-    both = (*every, *alone)
-    assert {replace(s, trust=0.0, temperature=1.0, rounds=1, alone=0.0) for s in both} == {
-        replace(given, trust=0.0, temperature=1.0, alone=0.0)
-    }
+    assert (every[0], alone[0]) == (given, supervised_only(given))
+    assert {tried.trust for tried in alone} == {0.0}
+    labelled, none = candidates(replace(given, few=None))
+    assert none == ()
+    for tried in (every, alone, labelled):
+        assert len(set(tried)) == len(tried)
+        # One step serves them all: it has so many rows, whatever else there is.
+        assert {(s.rows, s.steps, s.share, s.few) for s in tried} == {(48, 4, 0.2, tried[0].few)}
 
 
-def test_a_choice_owes_nothing_to_its_own_subject(tmp_path: Path) -> None:
+@pytest.mark.parametrize("few", [None, 2])
+def test_a_choice_owes_nothing_to_its_own_subject(tmp_path: Path, few: int | None) -> None:
     windows = people(4)
-    found = choose(windows, PROTOCOL, ("S3", "S4"), tmp_path / "one")
+    protocol = replace(PROTOCOL, settings=replace(SETTINGS, few=few))
+    found = choose(windows, protocol, recipes("S3", "S4"), tmp_path / "one")
     assert list(found) == ["S3", "S4"]
-    assert len(list((tmp_path / "one").iterdir())) == 5  # of 6 pairs, those with one of the two
+    # Of 12 turns, those that hold out one of the two.
+    assert len(list((tmp_path / "one").iterdir())) == 6
     own = windows.subject == "S3"
     turned = replace(windows, label=np.where(own, 3 - windows.label, windows.label))
     folder = tmp_path / "other"
-    assert choose(turned, PROTOCOL, ("S3",), folder)["S3"] == found["S3"]
+    assert choose(turned, protocol, recipes("S3"), folder)["S3"] == found["S3"]
+
+
+def test_a_folds_network_is_trained_by_its_own_recipe(tmp_path: Path) -> None:
+    windows, other = people(3), replace(PROTOCOL.recipe, epochs=1)
+    apart = recipes("S2", "S3") | {"S4": other}
+    found = choose(windows, PROTOCOL, apart, tmp_path)
+    alone = choose(windows, replace(PROTOCOL, recipe=other), {"S4": other}, tmp_path / "alone")
+    assert found["S4"] == alone["S4"]
+    assert _scores(tmp_path / "S4-S2.npz") == _scores(tmp_path / "alone" / "S4-S2.npz")
+
+
+def _scores(path: Path) -> list[float]:
+    with np.load(path) as file:
+        return list(file["found"])
 
 
 def test_inner_folds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     windows = people(3)
-    found = choose(windows, PROTOCOL, windows.subjects, tmp_path)
+    every = recipes(*windows.subjects)
+    found = choose(windows, PROTOCOL, every, tmp_path)
 
     class TrainedAgainError(Exception):
         pass
@@ -69,11 +92,14 @@ def test_inner_folds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise TrainedAgainError
 
     monkeypatch.setattr(choice, "trained_without", fail)
-    assert choose(windows, PROTOCOL, windows.subjects, tmp_path) == found
+    assert choose(windows, PROTOCOL, every, tmp_path) == found
     with pytest.raises(TrainedAgainError):
-        choose(windows, replace(PROTOCOL, seed=1), windows.subjects, tmp_path)
+        choose(windows, replace(PROTOCOL, seed=1), every, tmp_path)
+    (tmp_path / "S2-S3.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match="cannot be read"):
+        choose(windows, PROTOCOL, every, tmp_path)
 
 
 def test_two_subjects_are_too_few(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least three subjects"):
-        choose(people(2), PROTOCOL, ("S2",), tmp_path)
+        choose(people(2), PROTOCOL, recipes("S2"), tmp_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,9 @@ from examples.study.personal.folds import Encrypted, PersonalFold
 from examples.study.personal.head import HeadStep, centred
 from examples.study.personal.learning import (
     REACH,
+    SPREAD,
     Adaptation,
-    believed,
+    believer,
     head_scores,
     learn,
     lesson,
@@ -125,7 +126,7 @@ def test_pseudo_labels_stand_for_a_softmax(classes: int) -> None:
     scores -= scores.mean(1, keepdim=True)
     targets, confidence = made(scores)
     softmax = torch.softmax(scores / settings.temperature, 1)
-    assert (targets / settings.spread + 1 / classes - softmax).abs().max() < 0.15
+    assert (targets / SPREAD + 1 / classes - softmax).abs().max() < 0.15
     assert confidence.shape == (30, 1)
     assert (confidence >= 0).all()
     # From hardly any to all of it, and never much more.
@@ -135,14 +136,13 @@ def test_pseudo_labels_stand_for_a_softmax(classes: int) -> None:
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_later_rounds_take_the_personal_head_for_the_general_one(classes: int) -> None:
-    settings = Adaptation(few=3)
     values = np.arange(3.0 * (4 + classes)).reshape(3, -1)
-    targets = settings.spread * (np.eye(classes)[[0, 1, 0]] - 1 / classes)
-    found = looked_at_again(values, targets, settings)
+    targets = SPREAD * (np.eye(classes)[[0, 1, 0]] - 1 / classes)
+    found = looked_at_again(values, targets)
     np.testing.assert_array_equal(found[:, :4], values[:, :4])
     np.testing.assert_allclose((found[:, 4:] ** 2).mean(axis=1), 1.0)
     # What has gone beyond its target still teaches.
-    assert np.abs(looked_at_again(values, 100 * targets, settings)[:, 4:]).max() == REACH
+    assert np.abs(looked_at_again(values, 100 * targets)[:, 4:]).max() == REACH
 
 
 def test_centred_scores_name_the_same_classes() -> None:
@@ -175,6 +175,9 @@ def test_the_start_is_the_general_model(model: nn.Module) -> None:
     trunk = trunk_values(start, values)
     assert np.abs(trunk.mean(axis=0)).max() < 1e-9
     np.testing.assert_allclose(trunk.std(axis=0, ddof=1), 1.0)
+    less = prepare(model, values, Adaptation(inherited=0.5))
+    np.testing.assert_allclose(head_scores(less.state, trunk), 0.5 * found)
+    np.testing.assert_allclose(lesson_values(less, values), lesson_values(start, values))
 
 
 @pytest.mark.parametrize("few", [None, 12])
@@ -188,10 +191,12 @@ def test_a_user_who_differs_is_learned(model: nn.Module, few: int | None) -> Non
     chosen = split(windows, classes, 60, few=few)
     trunk = trunk_values(start, values)
     found = lesson_values(start, values)
-    inputs = lesson(found, classes, chosen, 2, settings, partial(believed, start))
+    inputs = lesson(found, classes, chosen, 2, settings, believer(2, settings))
     assert {array.shape[0] for array in inputs.values()} == {settings.rows}
     weighed = inputs["importance"].sum()
     # Windows without labels count by their confidence.
+    careful = lesson(found, classes, chosen, 2, replace(settings, rate=0.1), believer(2, settings))
+    weighed = careful["importance"].sum() / 0.1
     assert weighed == pytest.approx(1.0) if few is None else 0.5 < weighed <= 1.1
     heads = [start.state, *learn(start, start.state, inputs, settings.steps)]
     right = [
@@ -199,6 +204,25 @@ def test_a_user_who_differs_is_learned(model: nn.Module, few: int | None) -> Non
         for head in (heads[0], heads[-1])
     ]
     assert right[1] > right[0] + 0.02
+
+
+@pytest.mark.parametrize("rate", [0.1, 2.0, 50.0])
+def test_no_step_overshoots(model: nn.Module, rate: float) -> None:
+    """However large a step is asked for, the loss falls with each."""
+    values, classes = people(1.0)
+    settings = Adaptation(few=None, rate=rate, rows=20)
+    start = prepare(model, values, settings)
+    windows = Windows(
+        *(tuple("abcd"), 8 * values, classes + 1, np.full(600, "S2"), 60 * np.arange(600), "made")
+    )
+    chosen = split(windows, classes, 60)
+    found = lesson_values(start, 8 * values)
+    inputs = lesson(found, classes, chosen, 2, settings, believer(2, settings))
+    losses = []
+    for weight, bias in [start.state, *learn(start, start.state, inputs, 6)]:
+        residual = inputs["values"] @ weight.numpy().T + bias.numpy() - inputs["targets"]
+        losses.append(float((inputs["importance"] * residual**2).sum()))
+    assert (np.diff(losses) < 0).all()
 
 
 def test_without_trust_windows_without_labels_count_for_nothing(model: nn.Module) -> None:
@@ -211,7 +235,7 @@ def test_without_trust_windows_without_labels_count_for_nothing(model: nn.Module
     chosen = split(windows, classes, 60, few=5)
     found = lesson_values(start, values[: len(classes)])
     changed = np.where(chosen.unlabelled[:, None], 3 * found, found)
-    believe = partial(believed, start)
+    believe = believer(2, settings)
     one, other = (
         learn(start, start.state, lesson(t, classes, chosen, 2, settings, believe), 2)[-1]
         for t in (found, changed)
@@ -234,8 +258,11 @@ def a_fold(encrypted: bool) -> PersonalFold:
         )
     wanted, general, supervised, plaintext = map(np.array, ([0, 1], [1, 1], [1, 0], [0, 1]))
     curve = np.array([0.5, 1.0])
+    recipe, settings = Recipe(hidden=(7,), dropout=(0.1, 0.2)), Adaptation(few=2)
+    alone = supervised_only(settings)
     return PersonalFold(
-        "S2", wanted, general, supervised, plaintext, curve, 2, 3, Adaptation(few=2), answers
+        *("S2", wanted, general, supervised, plaintext, curve, 2, 3),
+        *(recipe, settings, alone, answers),
     )
 
 
@@ -249,7 +276,8 @@ def test_a_fold_is_kept_as_it_is(tmp_path: Path, encrypted: bool) -> None:
     assert found is not None
     for name in ("wanted", "general", "supervised", "plaintext", "curve"):
         np.testing.assert_array_equal(getattr(found, name), getattr(fold, name))
-    assert (found.labelled, found.unlabelled, found.settings) == (2, 3, Adaptation(few=2))
+    assert (found.labelled, found.unlabelled, found.recipe) == (2, 3, fold.recipe)
+    assert (found.settings, found.alone) == (fold.settings, fold.alone)
     if fold.answers is None:
         assert found.answers is None
     else:

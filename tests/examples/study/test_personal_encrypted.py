@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from examples.study.personal.choice import INHERITED, RATES, TRUSTS
 from examples.study.personal.encrypted import REACH
 from examples.study.personal.folds import PersonalProtocol, run_personal_fold
 from examples.study.personal.head import BIAS, WEIGHT
 from examples.study.personal.learning import (
+    SPREAD,
     Adaptation,
-    believed,
+    believer,
     learn,
     lesson,
     lesson_values,
@@ -55,9 +57,8 @@ def test_learned_encrypted_as_in_the_clear(tmp_path: Path, few: int | None) -> N
     assert (fold.labelled, fold.unlabelled) == ((16, 0) if few is None else (4, 12))
     assert len(fold.wanted) == 64
     # The same head, but for noise: after each step, and in all answers.
-    spread = settings.spread
     assert len(answers.costs.steps) == len(fold.curve) - 1 == 2 * settings.rounds
-    assert all(0 < step.error < 1e-2 * spread for step in answers.costs.steps)
+    assert all(0 < step.error < 1e-2 * SPREAD for step in answers.costs.steps)
     np.testing.assert_allclose(answers.curve, fold.curve, atol=0.05)
     assert (answers.polynomial == fold.plaintext).mean() > 0.98
     assert (answers.encrypted == fold.plaintext).mean() > 0.95
@@ -78,9 +79,12 @@ def test_learned_encrypted_as_in_the_clear(tmp_path: Path, few: int | None) -> N
 
 
 @pytest.mark.parametrize("few", [None, 3])
-def test_made_up_inputs_cover_real_ones(few: int | None) -> None:
+@pytest.mark.parametrize("most", [False, True])
+def test_made_up_inputs_cover_real_ones(few: int | None, most: bool) -> None:
     """A client refuses what lies outside the range that a step was compiled with."""
     windows, settings = people(), Adaptation(rows=16, few=few)
+    if most:  # what is chosen from has no larger steps, and none that rest on fewer windows
+        settings = replace(settings, rate=max(RATES), inherited=max(INHERITED), trust=min(TRUSTS))
     classes = windows.label - 1
     model = train(SMALL, windows.values, classes, 2, seed=0)
     start = prepare(model, windows.values, settings)
@@ -88,8 +92,8 @@ def test_made_up_inputs_cover_real_ones(few: int | None) -> None:
     asked_of = user.label - 1
     chosen = split(user, asked_of, 60, few=few)
     found = lesson_values(start, user.values)
-    inputs = lesson(found, asked_of, chosen, 2, settings, partial(believed, start))
-    made_up = made_up_inputs(6, 2, settings, 64)
+    inputs = lesson(found, asked_of, chosen, 2, settings, believer(2, settings))
+    made_up = made_up_inputs(6, 2, settings.rows, 64)
     assert list(made_up) == [WEIGHT, BIAS, *inputs]
     heads = zip((WEIGHT, BIAS), learn(start, start.state, inputs, 4)[-1], strict=True)
     for name, array in [*inputs.items(), *((name, part.numpy()) for name, part in heads)]:

@@ -135,7 +135,7 @@ def test_only_the_first_folds_are_timed(archive: Path, tmp_path: Path) -> None:
 def test_scores_count_class_flips() -> None:
     wanted = np.array([0, 1, 1, 0])
     plain = np.array([0, 1, 0, 0])
-    fold = FoldResult("S2", wanted, plain, None)
+    fold = FoldResult("S2", wanted, plain, SMALL, None)
     found = score((fold, fold), 2)
     assert (found.windows, found.plaintext, found.agreement) == (8, 0.75, None)
 
@@ -227,5 +227,7 @@ class TestCommand:
     ) -> None:
         write_npz(recordings[0], tmp_path)
         arguments = ["--data", str(tmp_path), "--features", "wrist", "--out", str(tmp_path)]
-        assert main(arguments) == DataError.exit_code
+        assert main([*arguments, "--fixed"]) == DataError.exit_code
         assert "at least two subjects" in capsys.readouterr().err
+        assert main(arguments) == DataError.exit_code
+        assert "at least three subjects" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from examples.study.windows import Windows, join
 from examples.wesad.archive import load_recording, recording_files
 from examples.wesad.dataset import load_windows
 from examples.wesad.features import wrist_features
-from examples.wesad.recipes import recipe_for
+from examples.wesad.recipes import RECIPES
 from examples.wesad.synthetic import SUBJECTS
 from examples.wesad.tables import load_table
 from examples.wesad.windows import TASKS
@@ -80,7 +80,7 @@ def test_leave_one_subject_out_reaches_its_target(
     wesad: Path, tmp_path: Path, kind: str, model: str, classes: int, least: float
 ) -> None:
     windows = load_windows(wesad, kind)
-    protocol = Protocol(TASKS[classes], recipe_for(model), "subject", engine=None)
+    protocol = Protocol(TASKS[classes], RECIPES[model][0], "subject", engine=None)
     folds = tuple(run_fold(windows, subject, protocol, tmp_path) for subject in windows.subjects)
     found = score(folds, classes)
     assert found.windows == 3040
