@@ -12,7 +12,7 @@ from ..cost import CostModel
 from ..ir.layout import Index, Layout
 from .affine_task import AffineTask, Operands, read_operands
 from .arrangement import Arrangement, Draft, arrange
-from .cover import MAX_TERMS, Source
+from .cover import MAX_TERMS, Source, cover
 from .decision import AffinePlan, RunnerUp
 from .pattern import Pattern
 from .terms import Term
@@ -127,10 +127,11 @@ def _covers(
     if pattern.kind == "sliding":
         if len(reads) != 1:
             return None
-        slide = task.known.slide(pattern, reads[0], task.matrices[reads[0].operand])
+        slide = task.slider(reads[0].operand).slide(pattern, reads[0])
         return None if slide is None else (numbered(slide.terms), slide.target)
     packed = frozenset(k for k, layout in enumerate(task.layouts) if layout is None)
-    found = task.known.cover(pattern, cipher, reads, task.matrices, budget, packed)
+    owner, window = pattern.owner[cipher], pattern.window[cipher]
+    found = cover(owner, window, reads, task.matrices, budget, packed)
     return None if found is None else (numbered(found), pattern.target)
 
 
@@ -246,7 +247,7 @@ def best_plans(
                 limit = min(limit, estimated[count - 1][0])
             if bound > limit:
                 break
-            sample = _arranged(task, task.known.sampled(pattern, SAMPLED_WINDOWS), cost, limit)
+            sample = _arranged(task, pattern.sampled(SAMPLED_WINDOWS), cost, limit)
             if sample is not None:
                 estimated.append((sample.milliseconds, number, task, pattern))
                 estimated.sort(key=lambda x: x[:2])

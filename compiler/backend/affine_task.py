@@ -10,10 +10,10 @@ from scipy.sparse import csr_array
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index, Layout
 from .cover import Source, read
-from .known import Known
 from .packing import pack_for
 from .pattern import Pattern
 from .prefold import find_prefold
+from .sliding import Slider
 from .taps import Taps, pack_taps
 from .terms import Term
 
@@ -29,7 +29,7 @@ class AffineTask:
     `prefolds` are folds that have been applied to operands already: matrices and layouts are those
     of the sums. `shown` says that only the client reads the result, `taps` that the input is to be
     packed for them (`pack_taps`). `natural` has the packing of inputs that do have a layout, their
-    own order. `known` is what other plans for the same matrices and layouts found out.
+    own order. `sliders` are those of its matrices, made when they are needed.
     """
 
     matrices: tuple[csr_array, ...]
@@ -41,11 +41,17 @@ class AffineTask:
     taps: Taps | None = None
     prefolds: dict[int, tuple[int, ...]] = field(default_factory=dict)
     natural: dict[int, Index] = field(default_factory=dict)
-    known: Known = field(default_factory=Known)
+    sliders: dict[int, Slider] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
         return int(self.matrices[0].shape[0])
+
+    def slider(self, operand: int) -> Slider:
+        """The slider of an operand's matrix."""
+        if operand not in self.sliders:
+            self.sliders[operand] = Slider(self.matrices[operand])
+        return self.sliders[operand]
 
     def prefolded(self) -> AffineTask | None:
         """The same map after every prefold that there is, or None where there is none."""
@@ -62,7 +68,7 @@ class AffineTask:
             matrices=tuple(matrices),
             layouts=tuple(layouts),
             prefolds=prefolds,
-            known=Known(),
+            sliders={},
         )
 
     def in_natural_order(self) -> AffineTask:
@@ -78,13 +84,13 @@ class AffineTask:
                 index[:size] = np.arange(size)
                 natural[k] = np.tile(index.reshape(ciphers, period), (1, self.slots // period))
                 layouts[k] = Layout(natural[k])
-        return replace(self, layouts=tuple(layouts), natural=natural, known=Known())
+        return replace(self, layouts=tuple(layouts), natural=natural, sliders={})
 
     def by_taps(self, shape: tuple[int, ...]) -> AffineTask | None:
         """The same map with its input packed for rotations by taps, if it is a convolution of one
         input to outputs of `shape` (channels, axes)."""
         taps = Taps.of(shape, self.matrices[0]) if self.layouts == (None,) else None
-        return None if taps is None else replace(self, taps=taps, known=Known())
+        return None if taps is None else replace(self, taps=taps, sliders={})
 
     def prefold_cost(self, cost: CostModel) -> float:
         rotations = sum(len(strides) for strides in self.prefolds.values())

@@ -92,7 +92,7 @@ def _turned(task: ContractionTask, pattern: Pattern, cost: CostModel) -> Contrac
     pairs: list[tuple[tuple[int, int], ...]] = []
     turns: list[tuple[int, ...]] = []
     for owner, window in zip(pattern.owner, pattern.window, strict=True):
-        terms = cover(owner, window, sources, (ones,), MAX_CIPHERS - len(rows)).terms
+        terms = cover(owner, window, sources, (ones,), MAX_CIPHERS - len(rows))
         if not terms:
             return None
         numbers = range(len(rows), len(rows) + len(terms))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +40,6 @@ def read(index: Index, operand: int) -> Source:
     return Source(index, operand, period_of(index))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Cover:
-    """Terms, or None where fewer than `needed` were allowed: infinite where no number is enough."""
-
-    terms: Terms | None
-    needed: float
-
-
 def cover(
     owner: Index,
     window: Index,
@@ -56,7 +47,7 @@ def cover(
     matrices: tuple[csr_array, ...],
     max_terms: int = MAX_TERMS,
     skip: frozenset[int] = frozenset(),
-) -> Cover:
+) -> Terms | None:
     """Terms for one ciphertext of a disjoint pattern (greedy: the shift that covers most, first).
 
     `matrices[k]` applies to operand k; weights must be stored without explicit zeros. There are
@@ -67,7 +58,6 @@ def cover(
         return _direct(owner, sources, matrices, max_terms)
     search = _Search.of(owner, window, sources, matrices, skip)
     total = missing = sum(len(p) for p in search.pairs.values())
-    needed = 0
     for number in range(len(sources)):
         missing -= search.take(number, search.look(number, np.zeros(1, dtype=np.int64)))
     places = [_Places(source) for source in sources] if missing else []
@@ -81,13 +71,12 @@ def cover(
                     found = search.look(number, shifts)
                     offered.append((found.gain, -number, found))
             if not offered:
-                return Cover(None, inf)
+                return None
             _, negative, found = max(offered, key=lambda f: f[:2])
             missing -= search.take(-negative, found)
             # Gains fall: what remains takes about as many for each pair as so far, or more.
-            needed = max(needed, -(-len(search.taken) * total // (total - missing)))
-            if needed > max_terms:
-                return Cover(None, max_terms + 1)
+            if len(search.taken) * total > max_terms * (total - missing):
+                return None
     order = [(number, found.shift) for number, found in search.taken]
 
     def masks() -> list[Vector]:
@@ -97,7 +86,7 @@ def cover(
             again.take(number, again.look(number, np.array([shift])))
         return again.masks()
 
-    return Cover(Terms(tuple(sorted(order)), masks), needed)
+    return Terms(tuple(sorted(order)), masks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,19 +139,19 @@ def _alone(owner: Index, window: Index, sources: list[Source]) -> bool:
 
 def _direct(
     owner: Index, sources: list[Source], matrices: tuple[csr_array, ...], max_terms: int
-) -> Cover:
+) -> Terms | None:
     """Each weight at the shift from its output's slot to the next one that holds its input."""
     places: list[tuple[int, int]] = []
     for number, source in enumerate(sources):
         read = _read_directly(owner, source, matrices[source.operand])
         if read is None:
-            return Cover(None, inf)
+            return None
         shifts = np.flatnonzero(np.bincount(read.shift, minlength=1))
         places += [(number, int(s)) for s in shifts]
         if len(places) > max_terms:
-            return Cover(None, max_terms + 1)
+            return None
     masks = partial(_direct_masks, owner, sources, matrices)
-    return Cover(Terms(tuple(places), masks), len(places))
+    return Terms(tuple(places), masks)
 
 
 def _direct_masks(
