@@ -204,9 +204,11 @@ def _target(
 ) -> Target:
     def accepts(noisy: dict[str, Vector]) -> bool:
         # What is left to the polynomials' errors is not for noise to use up as well.
-        accepted = judge(graph.outputs, sample.outputs, noisy, options.tolerance).accepted
-        return accepted and quiet(sample.outputs, noisy, options.tolerance)
+        exact, tolerance = sample.outputs, options.tolerance
+        accepted = judge(graph.outputs, exact, noisy, tolerance, population).accepted
+        return accepted and quiet(exact, noisy, tolerance)
 
+    population = interpret.outputs(graph, ranges.rows)
     spans = {name: (ranges.input_low[name], ranges.input_high[name]) for name in ranges.input_low}
     return Target(
         engine=options.engine,

@@ -79,7 +79,7 @@ def precisions(
     noisy = ClearEngine(client.params, NoiseModel(0, imaginary=program.is_complex))
     numbers = sorted({number for where in nodes.values() for number, _ in where})
     followed = [_follow(client, program, noisy, vectors) for vectors in messages]
-    drawn = tapped(noisy, client, program, numbers, messages)
+    drawn = [tapped(noisy, client, program, numbers, v) for v in messages]
 
     def of(where: Where) -> Precision:
         signal = predicted = simulated = 0.0
@@ -120,9 +120,9 @@ def tapped(
     client: ClientModel,
     program: Program,
     numbers: Sequence[int],
-    messages: Sequence[Sequence[Slots]],
-) -> list[dict[int, Vector]]:
-    """For each message, slots of these values as `engine` computes them, decrypted on the way."""
+    vectors: Sequence[Slots],
+) -> dict[int, Vector]:
+    """Slots of these values as `engine` computes them, decrypted on the way."""
     steps = tuple(r * client.batch for r in client.rotations)
     conjugation = client.conjugation_level
     key, blob = engine.generate_keys(steps, conjugation=conjugation)
@@ -130,15 +130,12 @@ def tapped(
     evaluator = engine.evaluator(keys)
     opened = replace(program, outputs=tuple(numbers))
     executor = Executor(engine, evaluator, opened, client.input_scale)
-    found = []
-    for vectors in messages:
-        ciphers = [
-            engine.encrypt(key, vector, level, client.input_scale)
-            for vector, level in zip(vectors, client.input_levels, strict=True)
-        ]
-        results = zip(numbers, executor.run(ciphers), strict=True)
-        found.append({number: engine.decrypt(key, cipher) for number, cipher in results})
-    return found
+    ciphers = [
+        engine.encrypt(key, vector, level, client.input_scale)
+        for vector, level in zip(vectors, client.input_levels, strict=True)
+    ]
+    results = executor.run(ciphers)
+    return {n: engine.decrypt(key, c) for n, c in zip(numbers, results, strict=True)}
 
 
 def _follow(

@@ -246,7 +246,11 @@ class Client:
         answer = read_message(source, where)
         self._check_answer(answer, key)
         ciphers = [self._engine.load_cipher(body) for body in answer.bodies]
-        decrypted = [self._engine.decrypt(key, cipher) for cipher in ciphers]
+        both = self.model.complex_answers
+        decrypted = [
+            self._engine.decrypt(key, cipher, imaginary=number in both)
+            for number, cipher in enumerate(ciphers)
+        ]
         if not all(np.isfinite(vector).all() for vector in decrypted):
             raise EngineError(
                 "decryption gave values that are not finite",

@@ -31,6 +31,7 @@ def client_to_bytes(model: ClientModel) -> bytes:
         arrays[f"range{i}"] = np.stack([spec.low, spec.high]).astype(np.float64)
     for i, out in enumerate(model.outputs):
         parts = [out.elements, out.ciphers, out.slots]
+        parts += [out.imaginary] if len(out.imaginary) else []
         arrays[f"decoding{i}"] = np.stack(parts).astype(np.int64)
     meta: Json = {
         "model_id": model.model_id,
@@ -200,10 +201,12 @@ def _check_rows(container: Container, name: str, count: int, slots: int, element
 def _output(entry: Fields, container: Container, index: int, slots: int) -> OutputSpec:
     shape, elements = _elements(entry)
     decoding = container.array(f"decoding{index}", "<i8", 2)
-    if decoding.shape[0] != 3 or not decoding.size:
-        raise _wrong(container, f"decoding{index}", "[3, parts]")
-    owners, ciphers, places = decoding
-    if decoding.min() < 0 or places.max() >= slots or ciphers.max() >= MAX_OUTPUTS:
+    if decoding.shape[0] not in (3, 4) or not decoding.size:
+        raise _wrong(container, f"decoding{index}", "[3 or 4, parts]")
+    owners, ciphers, places = decoding[:3]
+    imaginary = decoding[3:].reshape(-1)
+    beyond = places.max() >= slots or ciphers.max() >= MAX_OUTPUTS or imaginary.max(initial=0) > 1
+    if decoding.min() < 0 or beyond:
         raise _wrong(container, f"decoding{index}", "made of slots of output ciphertexts")
     # The header's count is not trusted with an allocation: found elements are counted instead.
     if len(np.unique(owners)) != elements or int(owners.max()) != elements - 1:
@@ -215,7 +218,7 @@ def _output(entry: Fields, container: Container, index: int, slots: int) -> Outp
     axis = entry.integer("axis", low=-max(rank, 1), high=max(rank - 1, 0))
     labels, state = entry.texts("labels"), entry.text("state")
     name = entry.text("name")
-    return OutputSpec(name, shape, owners, ciphers, places, post, axis, labels, state)
+    return OutputSpec(name, shape, owners, ciphers, places, post, axis, labels, state, imaginary)
 
 
 def _wrong(container: Container, section: str, wanted: str) -> ArtifactError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .params import CkksParams
-from .program import Slots, Vector
+from .program import Slots
 
 Cipher = Any
 """A library's ciphertext. Only the engine that made it looks inside."""
@@ -166,8 +166,8 @@ class Engine(Protocol):
     def encrypt_bytes(self, key: SecretKey, values: Slots, level: int, scale: float) -> bytes:
         """`encrypt` and `save_cipher` in one, in the smallest form (seeded where it can)."""
 
-    def decrypt(self, key: SecretKey, a: Cipher) -> Vector:
-        """The real parts of the slots."""
+    def decrypt(self, key: SecretKey, a: Cipher, *, imaginary: bool = False) -> Slots:
+        """The real parts of the slots, float64 [slots]; with `imaginary`, complex128."""
 
     def evaluator(self, keys: EvaluationKeys) -> Evaluator: ...
 

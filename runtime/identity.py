@@ -97,6 +97,8 @@ def compute_model_id(
         put(np.ascontiguousarray(out.elements, "<i8").tobytes())
         put(np.ascontiguousarray(out.ciphers, "<i8").tobytes())
         put(np.ascontiguousarray(out.slots, "<i8").tobytes())
+        if len(out.imaginary):
+            put(np.ascontiguousarray(out.imaginary, "<i8").tobytes())
     return digest.hexdigest()
 
 

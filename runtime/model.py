@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -61,7 +61,8 @@ class OutputSpec:
     """How one named output is read back.
 
     Element e of the output (flat, C order) is the sum of its parts, part k being slot `slots[k]` of
-    output ciphertext `ciphers[k]` and belonging to element `elements[k]`.
+    output ciphertext `ciphers[k]` and belonging to element `elements[k]`: the slot's real part, or
+    its imaginary part where `imaginary[k]` is 1 (nowhere if `imaginary` is empty).
     `post` is what the client computes after decryption: "none", "softmax", "log_softmax",
     "sigmoid" or "argmax", along `axis` of `shape` (without the batch axis).
     `labels` names the classes where the user gave names. `state` is the name of the state input
@@ -77,6 +78,13 @@ class OutputSpec:
     axis: int
     labels: tuple[str, ...]
     state: str = ""
+    imaginary: Index = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def of(self, cipher: int, imaginary: int) -> tuple[Index, Index]:
+        """(elements, slots) of the parts in one ciphertext's real (0) or imaginary (1) parts."""
+        kinds = self.imaginary if len(self.imaginary) else np.zeros_like(self.ciphers)
+        held = (self.ciphers == cipher) & (kinds == imaginary)
+        return self.elements[held], self.slots[held]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +114,13 @@ class ClientModel:
     def batch(self) -> int:
         """Windows that fit into one ciphertext."""
         return self.params.slots // self.slots
+
+    @property
+    def complex_answers(self) -> frozenset[int]:
+        """Numbers of the output ciphertexts whose imaginary parts are read."""
+        return frozenset(
+            int(c) for o in self.outputs if len(o.imaginary) for c in o.ciphers[o.imaginary == 1]
+        )
 
     @property
     def is_step(self) -> bool:

@@ -38,11 +38,12 @@ def pack_repeated(values: Vector, row: Index, batch: int, imaginary: Index | Non
     return np.repeat(slots, batch)
 
 
-def unpack_windows(ciphers: Sequence[Vector], spec: OutputSpec, windows: int, batch: int) -> Vector:
+def unpack_windows(ciphers: Sequence[Slots], spec: OutputSpec, windows: int, batch: int) -> Vector:
     """Output values [windows, *shape] from decrypted slot vectors [slots * batch] each."""
     sums = np.zeros((prod(spec.shape), windows))
     for number in np.unique(spec.ciphers):
-        of_this = spec.ciphers == number
         lanes = ciphers[number].reshape(-1, batch)
-        np.add.at(sums, spec.elements[of_this], lanes[spec.slots[of_this], :windows])
+        for imaginary, values in enumerate((lanes.real, lanes.imag)):
+            elements, slots = spec.of(number, imaginary)
+            np.add.at(sums, elements, values[slots, :windows])
     return sums.T.reshape(windows, *spec.shape)

@@ -213,8 +213,6 @@ def infer_levels(program: Program) -> tuple[int, ...]:
                 level -= rescale
             case AddPlain(_, plain) if not 0 <= plain < n_plain:
                 raise InternalError(f"%{number} reads a plaintext that is not there: {ins}")
-            case AddPlain(_, plain) if np.iscomplexobj(program.plains[plain]):
-                raise InternalError(f"%{number} adds a complex plaintext: {ins}")
             case LevelDown(_, to):
                 if not 0 <= to < level:
                     raise InternalError(f"%{number}: cannot go from level {level} to {to}")

@@ -95,7 +95,7 @@ def _arranged(
         held.first,
     )
     low = task.low
-    made = arrange(draft, (task.level, low), task.slots, task.shown, cost)
+    made = arrange(draft, (task.level, low), task.slots, task.shown, cost, task.real)
     folds = len(pattern.strides) * len(drafted)
     milliseconds = (
         task.prefold_cost(cost) + made.milliseconds + folds * (cost.rotate(low) + cost.add(low))
@@ -110,7 +110,12 @@ def _arranged(
 
 
 def _method(task: AffineTask, pattern: Pattern, made: Arrangement) -> str:
-    return pattern.label + ", by taps" * (task.taps is not None) + ", complex" * made.complex_slots
+    return (
+        pattern.label
+        + ", by taps" * (task.taps is not None)
+        + ", complex" * made.complex_slots
+        + ", of roots" * (not task.real)
+    )
 
 
 def _covers(

@@ -53,6 +53,11 @@ class AffineTask:
             self.sliders[operand] = Slider(self.matrices[operand])
         return self.sliders[operand]
 
+    @property
+    def real(self) -> bool:
+        """Whether weights, and with them the outputs, are real."""
+        return not any(np.iscomplexobj(m.data) for m in self.matrices)
+
     def prefolded(self) -> AffineTask | None:
         """The same map after every prefold that there is, or None where there is none."""
         matrices, layouts = list(self.matrices), list(self.layouts)

@@ -75,12 +75,16 @@ def _half(term: Term) -> Slots:
     return half
 
 
-def arrange(draft: Draft, levels: Levels, slots: int, shown: bool, cost: CostModel) -> Arrangement:
-    """The cheapest arrangement. What is `shown` to the client alone may keep imaginary parts."""
+def arrange(
+    draft: Draft, levels: Levels, slots: int, shown: bool, cost: CostModel, real: bool = True
+) -> Arrangement:
+    """The cheapest arrangement. What is `shown` to the client alone may keep imaginary parts. Sums
+    that are not `real` need theirs: their slots are not shared."""
+    drafts = (draft, _joined_by_client(draft, levels, slots, cost)) if real else (draft,)
     found = [
         made
-        for chosen in (draft, _joined_by_client(draft, levels, slots, cost))
-        for joins in (False, True)
+        for chosen in drafts
+        for joins in (False, True)[: 1 + real]
         if chosen is not None
         and (made := _arranged(chosen, levels, slots, shown, joins, cost)) is not None
     ]

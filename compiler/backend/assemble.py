@@ -127,19 +127,20 @@ def _output_specs(
     position = {v: k for k, v in enumerate(emitted.program.outputs)}
     specs = []
     for output in graph.outputs:
-        element, cipher, slot = plan.output_parts(output.node, graph.nodes[output.node].size)
+        parts = plan.output_parts(output.node, graph.nodes[output.node])
         held = np.array([position[v] for v in emitted.values[output.node]], dtype=np.int64)
         specs.append(
             OutputSpec(
                 output.name,
                 output.shape,
-                element,
-                held[cipher],
-                slot,
+                parts.element,
+                held[parts.cipher],
+                parts.slot,
                 output.post,
                 output.axis,
                 _labels_for(output, target.labels),
                 output.state,
+                parts.imaginary if parts.imaginary.any() else parts.imaginary[:0],
             )
         )
     return tuple(specs)

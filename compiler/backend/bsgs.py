@@ -68,17 +68,13 @@ def choose_split(
 
 def _candidates(shifts: NDArray[np.int32], slots: int) -> NDArray[np.int32]:
     """Strides worth trying; `slots` means no giant at all, 1 no baby."""
-    tried = np.zeros(slots + 1, dtype=bool)
+    strides = {1, slots}
     if len(shifts) > 2:
         sample = shifts[:: max(1, len(shifts) // 24)]
-        tried[np.abs(sample[:, None] - shifts[None, :])] = True
-        differences = np.flatnonzero(tried)
-        tried[:] = False
-        tried[differences[:: max(1, len(differences) // 96)]] = True
-        tried[1 << np.arange(1, slots.bit_length() - 1)] = True
-        tried[0] = False
-    tried[[1, slots]] = True
-    return np.flatnonzero(tried).astype(np.int32)
+        differences = np.unique(np.abs(sample[:, None] - shifts[None, :]))
+        strides |= {int(d) for d in differences[:: max(1, len(differences) // 96)] if d}
+        strides |= {1 << k for k in range(1, slots.bit_length() - 1)}
+    return np.array(sorted(strides), dtype=np.int32)
 
 
 def _distinct(rows: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -20,7 +20,6 @@ from eer.runtime.program import (
     Slots,
     Sub,
     TimesI,
-    Vector,
 )
 
 from .schedule import Rescaling
@@ -110,7 +109,7 @@ class Builder:
             value = self.add(value, self.rotate(value, stride))
         return value
 
-    def add_plain(self, value: Value, values: Vector) -> Value:
+    def add_plain(self, value: Value, values: Slots) -> Value:
         if not values.any():
             return value
         scale = self.log_scales[value.number]

@@ -38,14 +38,13 @@ class _Tail:
         )
 
 
-def cheapest(road: Road, precision: float, prices: Prices, hidden: bool) -> tuple[bool, ...] | None:
+def cheapest(road: Road, precision: float, prices: Prices, margin: int) -> tuple[bool, ...] | None:
     """Entry d: whether products from depth d to d - 1 rescale (entry 0 is not used); None where the
     precision cannot be kept.
 
-    With `hidden` the special prime has HIDING bits more than the largest other; without, as many,
-    and no product leaves a scale so low that folds would want more.
+    The special prime has `margin` bits more than the largest other, up to HIDING, and no product
+    leaves a scale so low that folds would want more.
     """
-    margin = HIDING * hidden
     search = _Search(road, precision, prices, margin, LARGEST_PRIME - margin)
     start = round(road.lowest(precision), DIGITS)
     tails = search.tails(search.reached(start))[start]
@@ -66,9 +65,9 @@ class _Search:
         """(bits dropped, scale after) from `depth` on, where keys may be switched."""
         found = self.road.ways(depth, scale, self.precision, self.largest)
         rounded = [(drop, round(after, DIGITS)) for drop, after in found]
-        if self.margin or self.road.steps[depth] is not Step.PLAIN:
+        if self.road.steps[depth] is not Step.PLAIN:
             return rounded
-        least = self.road.lowest(self.precision) + HIDING
+        least = self.road.lowest(self.precision) + HIDING - self.margin
         return [(drop, after) for drop, after in rounded if after >= least]
 
     def reached(self, start: float) -> list[list[float]]:

@@ -124,8 +124,7 @@ def _disjoint_windows(anchor: Index, window: Index, channels: int, layout: Layou
     for gap in range(period):
         for replica in range(0, slots, period):
             places = (base + replica + gap) % slots
-            # A few slots tell most of the time.
-            if not taken[places[:64]].any() and not taken[places].any():
+            if not taken[places].any():
                 taken[places] = True
                 starts.append((anchor + replica + gap) % slots)
                 if len(starts) == channels:

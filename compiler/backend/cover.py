@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+from eer.runtime.program import Slots
 
 from ..ir.layout import NOTHING, Index, period_of
 from .pairs import Pairs, Seen
 from .terms import Terms
-
-Vector = NDArray[np.float64]
 
 MAX_TERMS = 1024
 MAX_CANDIDATES = 24
@@ -79,7 +78,7 @@ def cover(
                 return None
     order = [(number, found.shift) for number, found in search.taken]
 
-    def masks() -> list[Vector]:
+    def masks() -> list[Slots]:
         """Searches take much memory: what this one took is taken again."""
         again = _Search.of(owner, window, sources, matrices, skip)
         for number, shift in order:
@@ -121,9 +120,9 @@ class _Search:
             self.taken.append((number, found))
         return found.gain
 
-    def masks(self) -> list[Vector]:
+    def masks(self) -> list[Slots]:
         """Of all that was taken, by source and shift."""
-        made: dict[tuple[int, int], Vector] = {}
+        made: dict[tuple[int, int], Slots] = {}
         for operand, own in self.pairs.items():
             of_this = [(n, s) for n, s in self.taken if self.sources[n].operand == operand]
             masks = own.masks([seen for _, seen in of_this])
@@ -156,15 +155,15 @@ def _direct(
 
 def _direct_masks(
     owner: Index, sources: list[Source], matrices: tuple[csr_array, ...]
-) -> list[Vector]:
+) -> list[Slots]:
     """The masks of `_direct`, by source and shift."""
-    masks: list[Vector] = []
+    masks: list[Slots] = []
     for source in sources:
         matrix = matrices[source.operand]
         read = _read_directly(owner, source, matrix)
         assert read is not None
         shifts, group = np.unique(read.shift, return_inverse=True)
-        own = np.zeros((len(shifts), len(owner)))
+        own = np.zeros((len(shifts), len(owner)), matrix.data.dtype)
         own[group, read.slot] = matrix.data[read.weight]
         masks += list(own)
     return masks
@@ -229,9 +228,8 @@ class _Places:
         if element + 1 >= len(self._first):
             return self._places[:0]
         places = self._places[self._first[element] : self._first[element + 1]]
-        near = np.zeros(self._period, dtype=bool)
-        near[(places[:, None] - members) % self._period] = True
-        shifts = np.flatnonzero(near)
+        shifts = np.sort((places[:, None] - members).reshape(-1) % self._period)
+        shifts = shifts[np.diff(shifts, prepend=-1) > 0]
         shifts = shifts[np.argsort(np.minimum(shifts, self._period - shifts), kind="stable")]
         if len(shifts) > MAX_CANDIDATES:
             far = shifts[MAX_CANDIDATES // 2 :]

@@ -11,7 +11,7 @@ from eer.runtime.program import Program, Slots, Vector
 
 from ..ir.layout import Index, Layout
 from ..ir.poly_plan import Difference, Dot, PolyPlan, Shift, Sum, Weighted
-from ..ir.tensor import Affine, Contraction, Core, Input, Product, TensorGraph
+from ..ir.tensor import Affine, Contraction, Core, Input, Product, Readout, TensorGraph
 from .builder import Builder, Value
 from .contraction import ContractionPlan
 from .decision import AffinePlan
@@ -93,6 +93,12 @@ def emit(graph: TensorGraph, plan: Plan) -> Emitted:
                 values[number] = tuple(
                     builder.dot_cipher([pair]) for pair in zip(*reads, strict=True)
                 )
+            case Readout(shift=shift):
+                layout = plan.layouts[number]
+                values[number] = tuple(
+                    builder.add_plain(value, layout.place(shift, k))
+                    for k, value in enumerate(reads[0])
+                )
             case _:
                 raise TypeError(f"{type(node.op).__name__} cannot be emitted")
     numbered = {n: tuple(v.number for v in held) for n, held in values.items()}
@@ -151,7 +157,7 @@ def _input_ciphers(graph: TensorGraph, plan: Plan) -> list[_Wanted]:
 
 
 def _affine(
-    builder: Builder, plan: AffinePlan, sources: list[Value], bias: Vector
+    builder: Builder, plan: AffinePlan, sources: list[Value], bias: Slots
 ) -> tuple[Value, ...]:
     results = []
     for cipher, part in enumerate(plan.ciphers):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, TensorGraph
+from ..ir.tensor import (
+    Affine,
+    Contraction,
+    Core,
+    Input,
+    Node,
+    Product,
+    Readout,
+    TensorGraph,
+)
 from .schedule import Step
 
 
 def levels_used(node: Node) -> int:
     """Rescales between a node's operands and its result."""
     match node.op:
-        case Input(_):
+        case Input(_) | Readout():
             return 0
         case Affine() | Product() | Contraction():
             return 1

@@ -15,16 +15,19 @@ from eer.runtime.program import AddPlain, Conjugate, Program, Rotate, infer_leve
 from eer.runtime.scales import assign_scales
 
 from ..cost import CostModel
-from ..ir.tensor import Affine, TensorGraph, Vector
+from ..ir.interpret import evaluate
+from ..ir.tensor import Affine, Core, TensorGraph, Vector
 from .assemble import Lowered, Sample, Target, assemble
 from .emit import emit
+from .gains import Gains
 from .levels import assign_levels, deepest_path, levels_used, steps_of
-from .parameters import deepest, rings, schedules
+from .parameters import deepest, rescaling_as, rings, schedules
 from .planner import Plan, plan_graph
 from .predict import predict
 from .prices import Prices
 from .schedule import Rescaling, Schedule, Step
 from .simulate import OTHER_NOISE_BITS, SPARE_BITS, Simulation, simulate
+from .walks import Road
 
 COARSEST = 8.0
 """log2 of the smallest plaintext scale that is worth simulating."""
@@ -32,8 +35,12 @@ COARSEST = 8.0
 USUAL_PRECISION = 16.0
 """Bits of the schedule that a plan is made for; it is used with others as well."""
 
-UNSURE_BITS = 1.0
-"""By how many bits a schedule may be more precise than what another's noise says."""
+HEADROOM = 2
+"""Bits for values and their sign to begin with: simulation finds what slots need."""
+
+UNSURE_BITS, UNSURE_SHARE = 1.0, 0.25
+"""By how many bits a schedule may be more precise than what another's noise says, and by what share
+of the bits between their precisions: what one adds to the noise may be what another does not."""
 
 EXACT = 1e-6
 """Largest difference between the slot and the tensor interpreter, relative to the outputs."""
@@ -48,13 +55,22 @@ def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
     the program does not compute what the graph does.
     """
     _refuse_constant_outputs(graph)
-    plans = _Plans(graph, target, sample, steps_of(graph))
+    plans = _Plans(graph, target, sample, steps_of(graph), evaluate(graph, sample.inputs))
     try:
-        return _lower(plans, SPARE_BITS + OTHER_NOISE_BITS)
+        return _lower(plans, SPARE_BITS + _other_noise(graph))
     except ParameterError:
         if max(assign_levels(graph)) > deepest(target.engine):
             raise
         return _lower(plans, SPARE_BITS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    """A plan on a ring, what it makes of schedules' prices, and what it asks of their scales."""
+
+    plan: Plan
+    prices: Prices
+    gains: Gains
 
 
 @dataclass(slots=True, eq=False)
@@ -69,15 +85,19 @@ class _Plans:
     target: Target
     sample: Sample
     steps: tuple[Step, ...]
-    found: dict[int, tuple[Plan, Prices] | ParameterError | None] = field(default_factory=dict)
+    values: Sequence[Vector]
+    found: dict[int, _Known | ParameterError | None] = field(default_factory=dict)
     simulated: dict[str, Lowered] = field(default_factory=dict)
 
-    def offered(self, log_n: int, headroom: int, prices: Prices) -> tuple[Schedule, ...]:
-        return schedules(self.target.engine, log_n, self.steps, headroom, prices)
+    def road(self, log_n: int, headroom: int, known: _Known) -> Road:
+        return Road(self.steps, headroom, log_n, known.gains)
 
-    def on_ring(self, log_n: int, headroom: int) -> tuple[Plan, Prices] | None:
-        """The plan on the ring 2^log_n, and what it makes of schedules' prices; None where there
-        are no schedules. Raises ParameterError where there is no plan."""
+    def offered(self, log_n: int, headroom: int, known: _Known) -> tuple[Schedule, ...]:
+        return schedules(self.target.engine, self.road(log_n, headroom, known), known.prices)
+
+    def on_ring(self, log_n: int, headroom: int) -> _Known | None:
+        """The plan on the ring 2^log_n; None where there are no schedules. Raises ParameterError
+        where there is no plan."""
         if log_n not in self.found:
             try:
                 self.found[log_n] = self._planned(log_n, headroom)
@@ -88,10 +108,12 @@ class _Plans:
             raise known
         return known
 
-    def _planned(self, log_n: int, headroom: int) -> tuple[Plan, Prices] | None:
+    def _planned(self, log_n: int, headroom: int) -> _Known | None:
         graph, target = self.graph, self.target
         cost = CostModel(log_n, target.costs)
-        offered = self.offered(log_n, headroom, Prices.guessed(self.steps, cost))
+        guessed = Prices.guessed(self.steps, cost)
+        road = Road(self.steps, headroom, log_n, Gains.none(len(self.steps)))
+        offered = schedules(target.engine, road, guessed)
         if not offered:
             return None
         slots = offered[0].params.slots
@@ -100,7 +122,8 @@ class _Plans:
         usual = next((s for s in offered if s.precision >= USUAL_PRECISION), offered[-1])
         plan = plan_graph(graph, slots // target.batch, cost, target.search, usual.rescaling)
         eager = replace(plan, rescaling=Rescaling.eager(len(self.steps) - 1))
-        return plan, Prices.of(emit(graph, eager).program, cost)
+        prices = Prices.of(emit(graph, eager).program, cost)
+        return _Known(plan, prices, Gains.of(graph, plan, self.values))
 
     def assembled(self, plan: Plan, schedule: Schedule) -> Lowered:
         """The plan's model with this schedule, not simulated yet."""
@@ -171,21 +194,21 @@ def _on_ring(plans: _Plans, log_n: int, spare_bits: int) -> Lowered | None:
     The most precise is tried first: what noise it makes says which of the others are worth trying.
     Raises ParameterError where there is no plan.
     """
-    headroom = _headroom(plans.sample)
+    headroom = HEADROOM
     known = plans.on_ring(log_n, headroom)
     if known is None:
         return None
-    plan, prices = known
-    offered = list(plans.offered(log_n, headroom, prices))
+    offered = list(plans.offered(log_n, headroom, known))
     while offered:
         precise = max(offered, key=lambda s: s.precision)
-        made = plans.tried(precise, plans.assembled(plan, precise), spare_bits)
+        made = plans.tried(precise, plans.assembled(known.plan, precise), spare_bits)
         if isinstance(made, Lowered):
-            return _cheapest(plans, known, offered, (precise, made.noisy), spare_bits)
+            road = plans.road(log_n, headroom, known)
+            return _cheapest(plans, road, known, offered, (precise, made.noisy), spare_bits)
         # DESILO chooses its own primes: there is no headroom to add, only other parameters.
         if 0 < made < inf and precise.params.engine == "seal":
             headroom += int(made)
-            offered = list(plans.offered(log_n, headroom, prices))
+            offered = list(plans.offered(log_n, headroom, known))
         else:
             offered.remove(precise)
     return None
@@ -193,25 +216,26 @@ def _on_ring(plans: _Plans, log_n: int, spare_bits: int) -> Lowered | None:
 
 def _cheapest(
     plans: _Plans,
-    known: tuple[Plan, Prices],
+    road: Road,
+    known: _Known,
     offered: Sequence[Schedule],
     seen: tuple[Schedule, Simulation],
     spare_bits: int,
 ) -> Lowered | None:
     """The quickest model with a schedule of `offered` that the target accepts."""
-    plan, prices = known
     accepts = plans.target.accepts
     # Prices leave out what it takes to match scales: they are what a program takes at least.
     waiting: list[tuple[float, int, Lowered | None]]
-    waiting = [(prices.total(s.rescaling), k, None) for k, s in enumerate(offered)]
+    candidates = [(s, road) for s in offered]
+    waiting = [(known.prices.total(s.rescaling), k, None) for k, s in enumerate(offered)]
     heapify(waiting)
     while waiting:
-        _, k, lowered = heappop(waiting)
-        candidate = offered[k]
+        price, k, lowered = heappop(waiting)
+        candidate, own = candidates[k]
         if not accepts(_at_best(candidate, *seen, plans.sample)):
             continue
         if lowered is None:
-            lowered = plans.assembled(plan, candidate)
+            lowered = plans.assembled(known.plan, candidate)
             heappush(waiting, (plans.milliseconds(lowered), k, lowered))
             continue
         made = plans.tried(candidate, lowered, spare_bits)
@@ -219,6 +243,13 @@ def _cheapest(
             seen = candidate, made.noisy
             if accepts(made.noisy.outputs) and (checked := plans.checked(made, spare_bits)):
                 return checked
+        elif 0 < made < inf and candidate.params.engine == "seal":
+            # What outgrows the modulus is not the same at all scales.
+            wider = replace(own, headroom=own.headroom + int(made))
+            others = rescaling_as(wider, candidate.rescaling.rescales)
+            if others:
+                heappush(waiting, (price, len(candidates), None))
+                candidates.append((max(others, key=lambda s: s.precision), wider))
     return None
 
 
@@ -226,7 +257,8 @@ def _at_best(
     candidate: Schedule, seen: Schedule, noisy: Simulation, sample: Sample
 ) -> dict[str, Vector]:
     """Outputs with no more noise than `candidate` makes, going by what another schedule made."""
-    factor = 2.0 ** (seen.precision - candidate.precision - UNSURE_BITS)
+    apart = seen.precision - candidate.precision
+    factor = 2.0 ** (apart - UNSURE_SHARE * abs(apart) - UNSURE_BITS)
     return {
         name: exact + (noisy.outputs[name] - exact) * factor
         for name, exact in sample.outputs.items()
@@ -282,10 +314,10 @@ def _rotates_at_top(program: Program) -> bool:
     )
 
 
-def _headroom(sample: Sample) -> int:
-    """Bits for the largest output and its sign; what other slots need is found by simulation."""
-    largest = max(float(np.abs(v).max()) for v in sample.outputs.values())
-    return max(3, int(np.ceil(np.log2(max(largest, 1e-9)))) + 3)
+def _other_noise(graph: TensorGraph) -> int:
+    degrees = [node.op.plan.degree for node in graph.nodes if isinstance(node.op, Core)]
+    highest = max(degrees, default=1)
+    return next(bits for most, bits in OTHER_NOISE_BITS if highest <= most)
 
 
 def _check_exact(wanted: dict[str, Vector], found: dict[str, Vector]) -> None:

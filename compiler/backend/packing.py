@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from eer.runtime.program import Slots
+
 from ..ir.layout import NOTHING, Index
 from .pattern import Pattern
 from .terms import Terms
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ def pack_for(pattern: Pattern, cipher: int, matrix: csr_array) -> Packed:
         np.where(used, matrix.indices[at], NOTHING) for used, at in _dealt(pattern, cipher, matrix)
     ]
 
-    def masks() -> list[Vector]:
+    def masks() -> list[Slots]:
         return [
             np.where(used, matrix.data[at], 0.0) for used, at in _dealt(pattern, cipher, matrix)
         ]

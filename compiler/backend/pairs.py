@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from eer.runtime.program import Slots
+
 from ..ir.layout import Index
 
 Vector = NDArray[np.float64]
@@ -133,16 +135,16 @@ class Pairs:
         self._first = start
         return Wanted(int(self._inputs[column]), self._at[start:stop])
 
-    def masks(self, taken: Sequence[Seen]) -> list[Vector]:
+    def masks(self, taken: Sequence[Seen]) -> list[Slots]:
         """[slots] for each: the weights of what it has, where it has it."""
         if not taken:
             return []
         window, column = np.divmod(np.concatenate([seen.pairs for seen in taken]), self._columns)
         weights = self._matrix[self._owner[window], self._inputs[column]]
-        masks = []
+        masks: list[Slots] = []
         start = 0
         for seen in taken:
-            mask = np.zeros(self._slots)
+            mask = np.zeros(self._slots, weights.dtype)
             mask[self._at[seen.at]] = weights[start : start + seen.gain]
             masks.append(mask)
             start += seen.gain

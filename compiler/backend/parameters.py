@@ -13,8 +13,8 @@ from eer.runtime.program_codec import SCALE_UNITS
 
 from .cheapest import cheapest
 from .prices import Prices
-from .schedule import QUICK_BASE, Rescaling, Schedule, Step
-from .walks import LEAST_PRECISION, PRECISIONS, Road, Walk
+from .schedule import QUICK_BASE, Rescaling, Schedule
+from .walks import LEAST_PRECISION, MARGINS, PRECISIONS, Road, Walk
 
 SEAL_RINGS = (12, 13, 14, 15)
 DESILO_RINGS = (13, 14, 15, 16)
@@ -51,43 +51,38 @@ def deepest(engine: str) -> int:
     return floor(MAX_LOG_QP_128[log_n] / (log_n + LEAST_PRECISION)) - 3
 
 
-def schedules(
-    engine: str, log_n: int, steps: tuple[Step, ...], headroom: int, prices: Prices
-) -> tuple[Schedule, ...]:
-    """Schedules for `engine` on the ring 2^log_n, the cheapest by `prices` first.
-
-    See `Road` for `steps` and `headroom`.
-    """
+def schedules(engine: str, road: Road, prices: Prices) -> tuple[Schedule, ...]:
+    """Schedules for `engine`, the cheapest by `prices` first."""
     if engine == "desilo":
-        return tuple(s for s in _desilo_schedules(len(steps) - 1) if s.params.log_n == log_n)
-    return tuple(seal_schedules(Road(steps, headroom, log_n), prices))
+        return tuple(s for s in _desilo_schedules(road.depth) if s.params.log_n == road.log_n)
+    return tuple(seal_schedules(road, prices))
 
 
 def seal_schedules(road: Road, prices: Prices) -> list[Schedule]:
     """Schedules that fit 128-bit security: for every precision the cheapest way of putting rescales
     off, at the highest precision that it has room for, and a rescale after every product."""
     patterns = {(False, *(True,) * road.depth)}
-    for hidden in (False, True):
+    for margin in MARGINS:
         reached = 0.0
         for precision in PRECISIONS:
             if precision <= reached:
                 continue
-            pattern = cheapest(road, precision, prices, hidden)
+            pattern = cheapest(road, precision, prices, margin)
             if pattern is None:
                 continue
             patterns.add(pattern)
-            found = road.most_precise(pattern, hidden)
-            reached = precision if found is None else found[0]
-    made = [
-        _schedule(road, precision, walk)
-        for pattern in patterns
-        for hidden in (False, True)
-        for precision, walk in [road.most_precise(pattern, hidden) or (0.0, None)]
-        if walk is not None
-    ]
-    # With or without room for rotations before products the best is often the same.
-    unlike = {(s.params, s.rescaling): s for s in made}
-    return sorted(unlike.values(), key=lambda s: (prices.total(s.rescaling), -s.precision))
+            best = road.most_precise(pattern, margin)
+            reached = precision if best is None else best[0]
+    found = [s for pattern in patterns for s in rescaling_as(road, pattern)]
+    return sorted(found, key=lambda s: (prices.total(s.rescaling), -s.precision))
+
+
+def rescaling_as(road: Road, rescales: tuple[bool, ...]) -> list[Schedule]:
+    """The most precise schedules with rescales where `rescales` says so, for each margin."""
+    walks = (road.most_precise(rescales, margin) for margin in MARGINS)
+    made = [_schedule(road, *walk) for walk in walks if walk is not None]
+    # With more room for key switching or less the best is often the same.
+    return list({(s.params, s.rescaling): s for s in made}.values())
 
 
 def _schedule(road: Road, precision: float, walk: Walk) -> Schedule:

@@ -12,7 +12,7 @@ from eer.runtime.errors import InternalError, ParameterError
 
 from ..cost import CostModel
 from ..ir.layout import Index, Layout
-from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, TensorGraph
+from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, Readout, TensorGraph
 from .affine_planner import best_plans
 from .affine_task import AffineTask
 from .candidates import (
@@ -62,14 +62,36 @@ class Plan:
     milliseconds: float
     contractions: dict[int, ContractionPlan] = field(default_factory=dict)
 
-    def output_parts(self, node: int, size: int) -> tuple[Index, Index, Index]:
-        """(element, cipher, slot) of all parts whose sums by element are the value of a node."""
-        made = self.affine.get(node) or self.contractions.get(node)
+    def output_parts(self, number: int, node: Node) -> Parts:
+        """Where the client finds the value of a node."""
+        made = self.affine.get(number) or self.contractions.get(number)
         parts = None if made is None else made.parts
+        if isinstance(node.op, Readout):
+            cipher, slot = self.layouts[number].first(len(node.op.real))
+            read = [(node.op.real, 0), (node.op.imaginary, 1)]
+            each = [
+                (owner[e], cipher[e], slot[e], np.full(len(e), part))
+                for owner, part in read
+                for e in [np.flatnonzero(owner >= 0)]
+            ]
+            return Parts(*(np.concatenate(x) for x in zip(*each, strict=True)))
         if parts is None:
-            return (np.arange(size), *self.layouts[node].first(size))
-        cipher, slot = np.nonzero(parts >= 0)
-        return parts[cipher, slot], cipher, slot
+            element, (cipher, slot) = np.arange(node.size), self.layouts[number].first(node.size)
+        else:
+            cipher, slot = np.nonzero(parts >= 0)
+            element = parts[cipher, slot]
+        return Parts(element, cipher, slot, np.zeros_like(slot))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Parts [parts] whose sums by `element` are a value: the real part of slot `slot` of ciphertext
+    `cipher`, or its imaginary part where `imaginary` is 1."""
+
+    element: Index
+    cipher: Index
+    slot: Index
+    imaginary: Index
 
 
 def plan_graph(
@@ -176,6 +198,8 @@ def _extend(looking: _Looking, number: int, state: Plan) -> Iterator[Plan]:
                 new = _with(state, number, found.layout, found.milliseconds)
                 new.affine[number] = found
                 yield new
+        case Readout():
+            yield _with(state, number, state.layouts[node.operands[0]], 0.0)
         case Contraction():
             key = number, _read(looking, number, state)
             if key not in looking.contractions:

@@ -62,6 +62,8 @@ def _equal_columns(matrix: csr_array) -> tuple[Index, csr_array | None]:
     """
     columns = matrix.tocsc()
     columns.sort_indices()
+    # Exports fold constants in float32: equal weights may differ in their last bits.
+    rounded = np.complex64 if np.iscomplexobj(matrix.data) else np.float32
     keys: dict[bytes, int] = {}
     first: list[int] = []
     groups = np.full(matrix.shape[1], NOTHING, dtype=np.int64)
@@ -69,8 +71,7 @@ def _equal_columns(matrix: csr_array) -> tuple[Index, csr_array | None]:
         part = slice(columns.indptr[j], columns.indptr[j + 1])
         if part.start == part.stop:
             continue
-        # Exports fold constants in float32: equal weights may differ in their last bits.
-        weights = columns.data[part].astype(np.float32).tobytes()
+        weights = columns.data[part].astype(rounded).tobytes()
         key = columns.indices[part].tobytes() + weights
         if key not in keys:
             keys[key] = len(first)

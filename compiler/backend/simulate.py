@@ -1,7 +1,8 @@
 """Simulation: the program on the slot interpreter, exactly or with noise, watched slot by slot.
 
-The real executor runs; only the engine is another. Slots that hold nothing of use count as well:
-one that outgrows the modulus would spoil all the others.
+The real executor runs; only the engine is another. What outgrows the modulus are coefficients. One
+is at most the mean of the slots' sizes, and so at most their root mean square; slots that hold
+nothing of use count as well.
 """
 
 from __future__ import annotations
@@ -24,17 +25,18 @@ from eer.runtime.program import Program, Slots, Vector
 SPARE_BITS = 2
 """log2 of how much larger than in the simulation a value may be before it overflows."""
 
-OTHER_NOISE_BITS = 2
-"""log2 of how much larger another run's noise may make a value, in an idle slot above all: with a
-polynomial of degree 28 the largest of 64 windows differs by two bits between eight seeds."""
+OTHER_NOISE_BITS = ((8, 2), (64, 4))
+"""(highest degree, log2 of how much larger another run's noise may make values), in idle slots
+above all: with a polynomial of degree 28 the largest of 64 windows differs by more than three bits
+between seven seeds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Simulation:
     """Outputs by name [windows, elements], and how full the modulus was.
 
-    `excess` is log2 of the largest value over what the modulus at its level holds, infinite where
-    noise knows no bounds.
+    `excess` is log2 of the largest root mean square of a window's slots over what the modulus at
+    its level holds, infinite where noise knows no bounds.
     """
 
     outputs: dict[str, Vector]
@@ -66,7 +68,7 @@ def simulate(
     conjugation = client.conjugation_level
     key, blob = engine.generate_keys(steps, conjugation=conjugation)
     keys = engine.load_evaluation_keys(blob, key.key_id, tuple(steps), conjugation is not None)
-    watched = _Watched(engine, engine.evaluator(keys))
+    watched = _Watched(engine, engine.evaluator(keys), client.batch)
     executor = Executor(engine, watched, program, client.input_scale)
     windows = len(next(iter(inputs.values())))
     parts: dict[str, list[Vector]] = {o.name: [] for o in client.outputs}
@@ -79,7 +81,10 @@ def simulate(
                 _packed(client, inputs, start, stop), client.input_levels, strict=True
             )
         ]
-        decrypted = [engine.decrypt(key, c) for c in executor.run(ciphers)]
+        decrypted = [
+            engine.decrypt(key, cipher, imaginary=number in client.complex_answers)
+            for number, cipher in enumerate(executor.run(ciphers))
+        ]
         for spec in client.outputs:
             parts[spec.name].append(unpack_windows(decrypted, spec, stop - start, client.batch))
     outputs = {name: np.concatenate(found).reshape(stop, -1) for name, found in parts.items()}
@@ -98,7 +103,8 @@ def _packed(
 class _Watched:
     """An evaluator that notes how much of the modulus each result takes."""
 
-    def __init__(self, engine: ClearEngine, inner: Evaluator) -> None:
+    def __init__(self, engine: ClearEngine, inner: Evaluator, batch: int) -> None:
+        self._batch = batch
         self._engine = engine
         self._inner = inner
         self._capacity = _capacities(engine.params)
@@ -119,13 +125,14 @@ class _Watched:
 
     def _note(self, cipher: Any) -> None:
         values = self._engine.slots_of(cipher)
-        room = self._capacity[self._inner.level(cipher)] - log2(self._inner.scale(cipher)) - 1
-        # Absolute values of complex numbers take as long as all else: hardly any are needed.
-        parts = values.view(np.float64)
-        component = max(float(parts.max()), -float(parts.min()))
-        if component == 0 or log2(component) + 0.5 - room <= self.excess:
+        # Squares of real and imaginary parts, window by window.
+        parts = values.view(np.float64).reshape(values.size // self._batch, -1)
+        squares = np.einsum("sb,sb->b", parts, parts).reshape(self._batch, -1).sum(axis=1)
+        largest = float(squares.max()) * self._batch / values.size
+        if largest == 0:
             return
-        self.excess = max(self.excess, log2(float(np.abs(values).max())) - room)
+        bits = log2(largest) / 2 + log2(self._inner.scale(cipher)) + 1
+        self.excess = max(self.excess, bits - self._capacity[self._inner.level(cipher)])
 
 
 def _capacities(params: CkksParams) -> Sequence[float]:

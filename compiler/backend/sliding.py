@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from eer.runtime.program import Slots
+
 from ..ir.layout import NOTHING, Index, Layout
 from .cover import Source
 from .pattern import Pattern
@@ -18,7 +20,6 @@ from .terms import Terms
 MAX_BLOCKS = 128
 
 Tags = NDArray[np.uint64]
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,13 +121,13 @@ def _seen(index: Index, at: Index, shifts: Index, inputs: int) -> Iterator[tuple
         yield int(shift), index[(at + shift) % len(index)] % (inputs + 1)
 
 
-def _masks(matrix: csr_array, owner: Index, index: Index, shifts: Index) -> list[Vector]:
+def _masks(matrix: csr_array, owner: Index, index: Index, shifts: Index) -> list[Slots]:
     """At each shift, the weight of what each slot sees."""
     weights = np.pad(matrix.toarray(), ((0, 0), (0, 1)))
     at = np.flatnonzero(owner >= 0)
-    masks: list[Vector] = []
+    masks: list[Slots] = []
     for _, columns in _seen(index, at, shifts, matrix.shape[1]):
-        mask = np.zeros(len(owner))
+        mask = np.zeros(len(owner), weights.dtype)
         mask[at] = weights[owner[at], columns]
         masks.append(mask)
     return masks

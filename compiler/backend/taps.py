@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+from eer.runtime.program import Slots
 
 from ..ir.layout import NOTHING, Index, Layout
 from .convolutions import anchors
@@ -98,7 +99,7 @@ def pack_taps(taps: Taps, pattern: Pattern, matrix: csr_array) -> Packed | None:
         found = [_pack_lanes(taps, share, owner, rank, matrix) for share in shares]
         return [f for f in found if f is not None] if None not in found else None
 
-    def masks() -> list[NDArray[np.float64]]:
+    def masks() -> list[Slots]:
         """Masks take much memory: they are made again."""
         return [mask for f in pack() or () for mask in f.masks.values()]
 
@@ -114,7 +115,7 @@ class _Lanes:
     """A packed ciphertext [slots], and the masks of its rotations by shift."""
 
     index: Index
-    masks: dict[int, NDArray[np.float64]]
+    masks: dict[int, Slots]
 
 
 def _pack_lanes(
@@ -122,7 +123,7 @@ def _pack_lanes(
 ) -> _Lanes | None:
     """One ciphertext, in which the slots of rank r serve `lanes[r]`."""
     index = np.full(len(owner), NOTHING, dtype=np.int64)
-    masks: dict[int, NDArray[np.float64]] = {}
+    masks: dict[int, Slots] = {}
     for r, lane in enumerate(lanes):
         held = np.flatnonzero((owner >= 0) & (rank == r))
         lowest = taps.lowest[owner[held] % len(taps.lowest)]
@@ -134,7 +135,7 @@ def _pack_lanes(
         index[held] = _elements(lowest + own, matrix.shape[1])
         for shift, tap in lane:
             turn = (shift - start) % len(owner)
-            masks.setdefault(turn, np.zeros(len(owner)))[held] = weights[tap]
+            masks.setdefault(turn, np.zeros(len(owner), matrix.data.dtype))[held] = weights[tap]
     return _Lanes(index, {turn: mask for turn, mask in sorted(masks.items()) if mask.any()})
 
 
@@ -143,7 +144,7 @@ def _stands(
     shown: tuple[int, int],
     held: Index,
     lowest: Index,
-    weights: Mapping[int, NDArray[np.float64]],
+    weights: Mapping[int, Slots],
     slots: int,
 ) -> bool:
     """Whether rotations bring all that a lane's slots `held` read, if they hold tap `shown`."""
@@ -200,9 +201,9 @@ def _classes(
         left -= reached.keys()
 
 
-def _weights(matrix: csr_array, rows: Index, columns: Index) -> NDArray[np.float64]:
+def _weights(matrix: csr_array, rows: Index, columns: Index) -> Slots:
     """matrix[rows, columns], zero outside of it."""
     inside = _elements(columns, matrix.shape[1]) >= 0
-    found = np.zeros(len(rows))
+    found: Slots = np.zeros(len(rows), matrix.data.dtype)
     found[inside] = matrix[rows[inside], columns[inside]]
     return found

@@ -15,7 +15,7 @@ from eer.runtime.program import Slots
 @dataclass(frozen=True, slots=True, eq=False)
 class Term:
     """mask * rotate(operand ciphertext `source`, shift); shift in 0..slots-1. The mask is complex
-    where the source's slots hold two values (see `complex_slots`).
+    where the source's slots hold two values (see `complex_slots`), or weights are (see `roots`).
 
     `made` makes it: of all terms that a search looks at, few are in the plan that it chooses.
     """

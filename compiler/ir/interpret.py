@@ -16,6 +16,7 @@ from .tensor import (
     Input,
     Polynomial,
     Product,
+    Readout,
     TensorGraph,
     Vector,
 )
@@ -50,6 +51,12 @@ def evaluate(graph: TensorGraph, inputs: Mapping[str, Vector]) -> tuple[Vector, 
                 values.append(total)
             case Core(plan):
                 values.append(run_steps(plan.steps, args[0])[-1])
+            case Readout(real, imaginary, shift, size):
+                held = args[0] + shift
+                total = np.zeros((len(held), size))
+                for owner, part in ((real, held.real), (imaginary, held.imag)):
+                    np.add.at(total.T, owner[owner >= 0], part.T[owner >= 0])
+                values.append(total)
     return tuple(values)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eer.runtime.program import Slots
+
 Index = NDArray[np.int64]
 
 NOTHING = -1
@@ -36,12 +38,11 @@ class Layout:
         """Whether every element 0..size-1 stands somewhere."""
         return bool(np.isin(np.arange(size), self.index).all())
 
-    def place(
-        self, vector: NDArray[np.float64], cipher: int, fill: float = 0.0
-    ) -> NDArray[np.float64]:
+    def place(self, vector: Slots, cipher: int, fill: float = 0.0) -> Slots:
         """A vector [slots] with `vector[e]` wherever element e stands, `fill` elsewhere."""
         index = self.index[cipher]
-        return np.where(index >= 0, vector[np.maximum(index, 0)], fill)
+        placed: Slots = np.where(index >= 0, vector[np.maximum(index, 0)], fill)
+        return placed
 
     def first(self, size: int) -> tuple[Index, Index]:
         """(cipher, slot) of one copy of each element."""

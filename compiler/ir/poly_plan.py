@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eer.runtime.program import Slots
+
 from .tensor import Vector
 
 
@@ -25,7 +27,7 @@ class Weighted:
     """sum_k coefficients[k] * regs[k], with coefficients [k, n]: one level down."""
 
     regs: tuple[int, ...]
-    coefficients: Vector
+    coefficients: Slots
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +35,7 @@ class Shift:
     """Add a vector [n]: no level."""
 
     reg: int
-    constants: Vector
+    constants: Slots
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from .tensor import (
     Input,
     Polynomial,
     Product,
+    Readout,
     TensorGraph,
 )
 
@@ -47,6 +48,8 @@ def _op(op: object) -> str:
             return "product"
         case Contraction() as c:
             return f"contraction[{len(c.owner)} pairs to {len(c.bias)}]"
+        case Readout() as r:
+            return f"readout[{len(r.real)} to {r.size}]"
     return type(op).__name__.lower()
 
 

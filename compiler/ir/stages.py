@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from eer.runtime.errors import InternalError
+from eer.runtime.program import Slots
 
 from .tensor import (
     Affine,
@@ -18,9 +19,9 @@ from .tensor import (
     Node,
     Polynomial,
     Product,
+    Readout,
     TensorGraph,
     TensorOp,
-    Vector,
 )
 
 
@@ -35,7 +36,7 @@ class Stage(Enum):
 LEGAL: dict[Stage, tuple[type[TensorOp], ...]] = {
     Stage.IMPORTED: (Input, Affine, Elementwise, Polynomial, Product),
     Stage.POLYNOMIAL: (Input, Affine, Polynomial, Product),
-    Stage.SCHEDULED: (Input, Affine, Core, Product, Contraction),
+    Stage.SCHEDULED: (Input, Affine, Core, Product, Contraction, Readout),
 }
 
 
@@ -69,6 +70,8 @@ def _problem(graph: TensorGraph, number: int, node: Node, stage: Stage) -> str |
             return None if sizes == [node.size] * 2 else f"multiplies {sizes} to {node.size}"
         case Contraction() as op:
             return _contraction_problem(node, sizes, op)
+        case Readout() as op:
+            return _readout_problem(node, sizes, op)
         case Polynomial(coefficients, center, radius, _):
             if not coefficients.shape[1] == len(center) == len(radius) == node.size:
                 return "is a polynomial with coefficients for another size"
@@ -96,8 +99,17 @@ def _contraction_problem(node: Node, sizes: list[int], op: Contraction) -> str |
     return None if np.isfinite(op.bias).all() else "has a bias that is not finite"
 
 
+def _readout_problem(node: Node, sizes: list[int], op: Readout) -> str | None:
+    if op.size != node.size or any(sizes != [len(x)] for x in (op.real, op.imaginary, op.shift)):
+        return f"is a readout of {len(op.real)} parts of {sizes} to {op.size} of {node.size}"
+    read = np.concatenate([op.real, op.imaginary])
+    if read.min() < -1 or read.max() >= op.size:
+        return f"is a readout to outputs that are not among {op.size}"
+    return None if np.isfinite(op.shift).all() else "has a shift that is not finite"
+
+
 def _affine_problem(
-    node: Node, sizes: list[int], matrices: tuple[csr_array, ...], bias: Vector
+    node: Node, sizes: list[int], matrices: tuple[csr_array, ...], bias: Slots
 ) -> str | None:
     shapes = [tuple(m.shape) for m in matrices]
     if shapes != [(node.size, n) for n in sizes] or bias.shape != (node.size,):

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from eer.runtime.program import Slots
+
 if TYPE_CHECKING:
     from .poly_plan import PolyPlan
 
@@ -47,10 +49,13 @@ class Input:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Affine:
-    """y = sum_k matrices[k] @ x_k + bias; one matrix [m, n_k] for each operand, bias [m]."""
+    """y = sum_k matrices[k] @ x_k + bias; one matrix [m, n_k] for each operand, bias [m].
+
+    Both are real, but complex where a Readout follows (see `backend/roots.py`).
+    """
 
     matrices: tuple[csr_array, ...]
-    bias: Vector
+    bias: Slots
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +129,21 @@ class Contraction:
         )
 
 
-TensorOp = Input | Affine | Elementwise | Polynomial | Product | Core | Contraction
+@dataclass(frozen=True, slots=True, eq=False)
+class Readout:
+    """y_o = the sum of Re(x_e + shift[e]) where real[e] = o, and of Im(x_e + shift[e]) where
+    imaginary[e] = o: what the client reads, at no level.
+
+    All three are [n]; -1 stands for a part that is not read. `size` is the number of outputs.
+    """
+
+    real: NDArray[np.int64]
+    imaginary: NDArray[np.int64]
+    shift: NDArray[np.complex128]
+    size: int
+
+
+TensorOp = Input | Affine | Elementwise | Polynomial | Product | Core | Contraction | Readout
 
 
 @dataclass(frozen=True, slots=True, eq=False)

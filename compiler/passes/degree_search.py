@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -39,6 +41,14 @@ PRODUCTS = {
 PROBE_DEGREE = 4
 ATTEMPTS = 10
 LOOSENINGS = 2
+NEIGHBOURS = 6
+MOST_COMBINED = 1024
+"""Choices of fewer levels that are rehearsed, and degrees of all groups that are looked at for them
+by the model of errors."""
+
+NEARLY = 1.2
+"""Strain by the model up to which one of them is worth a rehearsal."""
+
 SAFETY = 0.9
 """Strain that a choice of fewer products may reach by the model before it is rehearsed."""
 
@@ -71,7 +81,7 @@ def search_degrees(
     """The cheapest degrees that `judge` accepts, or the least straining ones if none are."""
     search = _Search(rehearsal, groups, max_degree, judge)
     best = search.shallow()
-    return search.fewer_products(best) if best.verdict.accepted else best
+    return search.fewer_products(search.fewer_levels(best)) if best.verdict.accepted else best
 
 
 class _Search:
@@ -186,6 +196,32 @@ class _Search:
             if self.attempt(degrees).verdict.accepted:
                 accepted = degrees
         return self.tried[accepted]
+
+    def fewer_levels(self, best: Choice) -> Choice:
+        """A choice of fewer levels, with degrees off the ladders: which windows change their labels
+        is a matter of chance where few do, and another degree changes other ones."""
+        degrees = tuple(best.degrees[group.nodes[0]] for group in self.groups)
+        ranges = [
+            (d,) if group.degree is not None else tuple(range(2, d + 1))
+            for group, d in zip(self.groups, degrees, strict=True)
+        ]
+        if prod(len(r) for r in ranges) > MOST_COMBINED:
+            return best
+        most = self.levels(degrees)
+        offered = [
+            (self.levels(combined), self.products(combined), self.strain(combined), combined)
+            for combined in product(*ranges)
+        ]
+        near = sorted(o for o in offered if o[0] < most and o[2] <= NEARLY)
+        for *_, combined in [o for o in near if o[3] not in self.tried][:NEIGHBOURS]:
+            choice = self.attempt(combined)
+            if choice.verdict.accepted:
+                return choice
+        return best
+
+    def products(self, degrees: tuple[int, ...]) -> int:
+        """Ciphertext products of all activations together."""
+        return sum(PRODUCTS[p][d] for p, d in zip(self.parities, degrees, strict=True))
 
     def stricter(
         self, target: float, degrees: tuple[int, ...], choice: Choice

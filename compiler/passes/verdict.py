@@ -53,6 +53,7 @@ def judge(
     exact: Mapping[str, Vector],
     approximate: Mapping[str, Vector],
     tolerance: float,
+    population: Mapping[str, Vector] | None = None,
 ) -> Verdict:
     """Judge approximate outputs [windows, size] by name.
 
@@ -60,7 +61,8 @@ def judge(
     scores) may flip a share of `tolerance` of its labels, counted and expected; raw scores must
     also keep within RAW_SLACK tolerances of their standard deviation (root mean square). Any
     other output may err by `tolerance` of its range, the next value of a state by `tolerance` of
-    how far a step moves it.
+    how far a step moves it. With `population`, exact outputs of more windows, flips are those to be
+    expected there under errors of this size: few windows say little about close decisions.
     """
     agreement, flips, error, strain, within = 1.0, 0.0, 0.0, 0.0, True
     tight = max(tolerance, 1e-9)
@@ -76,11 +78,15 @@ def judge(
         if margins is None or moved is None:
             strain = max(strain, worst / tight)
             continue
-        # Fewer flips than a quarter of one window cannot be told from none.
-        limit = max(tolerance, 0.25 / len(y))
-        share = float(np.mean(moved < 0.0))
-        agreement, within = min(agreement, 1.0 - share), within and share <= limit
         sigma = _rms(moved - margins)
+        share = float(np.mean(moved < 0.0))
+        if population is not None:
+            others = _margins(output, population[output.name], population[output.name])
+            margins = margins if others is None else others
+        # Fewer flips than a quarter of one window cannot be told from none.
+        limit = max(tolerance, 0.25 / len(margins))
+        agreement = min(agreement, 1.0 - share)
+        within = within and (share <= limit or population is not None)
         flips = max(flips, _expected_flips(margins, sigma))
         strain = max(strain, sigma / _admissible(margins, limit))
         if output.post == "none":

@@ -18,7 +18,7 @@ import numpy as np
 from ..engine import Capabilities, EvaluationKeys, Evaluator, SecretKey
 from ..errors import ArtifactError, DataError, EngineError, KeyMismatchError
 from ..params import CkksParams
-from ..program import Slots, Vector
+from ..program import Slots
 from .frame import Frame, open_frame, seal_frame
 from .typed import (
     Bound,
@@ -91,12 +91,12 @@ class CheckedEngine(ABC):
         payload = self._encrypt_payload(self._secret(key), vector, level, scale)
         return seal_frame(Frame("ciphertext", self.space, key.key_id, level, scale), payload)
 
-    def decrypt(self, key: SecretKey, a: Ciphertext) -> Vector:
+    def decrypt(self, key: SecretKey, a: Ciphertext, *, imaginary: bool = False) -> Slots:
         raw = self._secret(key)
         check_owner(a, Ciphertext, self.space)
         if a.key_id != key.key_id:
             raise other_key("ciphertext")
-        return self._decrypt(raw, a)
+        return self._decrypt(raw, a, imaginary)
 
     def evaluator(self, keys: EvaluationKeys) -> Evaluator:
         if not isinstance(keys.handle, Bound) or keys.handle.space != self.space:
@@ -186,7 +186,7 @@ class CheckedEngine(ABC):
         return self._save_cipher(Ciphertext(handle, level, scale, "", self.space))
 
     @abstractmethod
-    def _decrypt(self, secret: Any, a: Ciphertext) -> Vector: ...
+    def _decrypt(self, secret: Any, a: Ciphertext, imaginary: bool) -> Slots: ...
     @abstractmethod
     def _evaluator(self, keys: EvaluationKeys, raw: Any) -> Evaluator: ...
     @abstractmethod

@@ -136,8 +136,8 @@ class ClearEngine(CheckedEngine):
     def _encrypt(self, secret: None, values: Slots, level: int, scale: float) -> Slots:
         return self.noisy(values.copy(), math.sqrt(self.fresh_variance()), scale)
 
-    def _decrypt(self, secret: None, a: Ciphertext) -> Vector:
-        values: Vector = a.handle.real.copy()
+    def _decrypt(self, secret: None, a: Ciphertext, imaginary: bool) -> Slots:
+        values: Slots = a.handle.astype(np.complex128) if imaginary else a.handle.real.copy()
         return values
 
     def _evaluator(self, keys: EvaluationKeys, raw: None) -> Evaluator:

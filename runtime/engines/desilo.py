@@ -17,7 +17,7 @@ import numpy as np
 from ..engine import Capabilities, EvaluationKeys, Evaluator
 from ..errors import ArtifactError, EngineError, ParameterError
 from ..params import CkksLiteral, CkksParams
-from ..program import Slots, Vector
+from ..program import Slots
 from .checked import CheckedEngine
 from .desilo_evaluator import DesiloEvaluator, DesiloKeys, DesiloValue
 from .desilo_library import DesiloCall, load_library
@@ -143,10 +143,15 @@ class DesiloEngine(CheckedEngine):
         with DesiloCall("encrypt"):
             return DesiloValue(self.lib.encrypt(self.lib.encode(values, level), secret), False)
 
-    def _decrypt(self, secret: Any, a: Ciphertext) -> Vector:
+    def _decrypt(self, secret: Any, a: Ciphertext, imaginary: bool) -> Slots:
         with DesiloCall("decrypt"):
             values = self.lib.decrypt(self.coefficients(a.handle), secret)
-        return np.array(values.real, dtype=np.float64)
+        found: Slots = (
+            np.array(values, np.complex128)
+            if imaginary
+            else np.array(values.real, dtype=np.float64)
+        )
+        return found
 
     def _evaluator(self, keys: EvaluationKeys, raw: DesiloKeys) -> Evaluator:
         return DesiloEvaluator(self, keys, raw)

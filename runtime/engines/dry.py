@@ -11,7 +11,7 @@ from typing import Any
 from ..engine import Capabilities, EvaluationKeys, Evaluator, SecretKey
 from ..errors import EngineError
 from ..params import CkksParams
-from ..program import Slots, Vector
+from ..program import Slots
 from .checked import CheckedEngine
 from .checked_evaluator import CheckedEvaluator
 from .clear import check_key_list, key_list
@@ -82,7 +82,7 @@ class DryEngine(CheckedEngine):
     def _encrypt(self, secret: None, values: Slots, level: int, scale: float) -> None:
         return None
 
-    def _decrypt(self, secret: None, a: Ciphertext) -> Vector:
+    def _decrypt(self, secret: None, a: Ciphertext, imaginary: bool) -> Slots:
         raise EngineError(
             "the dry engine holds no values to decrypt", hint="use the clear engine for values"
         )

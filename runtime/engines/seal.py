@@ -27,7 +27,7 @@ import numpy as np
 from ..engine import Capabilities, EvaluationKeys, Evaluator
 from ..errors import ArtifactError, EngineError, ParameterError
 from ..params import CkksLiteral, CkksParams
-from ..program import Slots, Vector
+from ..program import Slots
 from .checked import CheckedEngine
 from .frame import part_table, split_parts
 from .memfile import bytes_saved, load_bytes
@@ -179,13 +179,17 @@ class SealEngine(CheckedEngine):
         with SealCall("encrypt"):
             return bytes_saved(secret.encryptor.encrypt_symmetric(plain).save)
 
-    def _decrypt(self, secret: _Secret, a: Ciphertext) -> Vector:
+    def _decrypt(self, secret: _Secret, a: Ciphertext, imaginary: bool) -> Slots:
         if a.handle is None:
-            return np.zeros(self.slots)
+            return np.zeros(self.slots, np.complex128 if imaginary else np.float64)
         plain = sealapi.Plaintext()
         with SealCall("decrypt"):
             secret.decryptor.decrypt(a.handle, plain)
-            return np.fromiter(self.encoder.decode_double(plain), np.float64, self.slots)
+            if not imaginary:
+                return np.fromiter(self.encoder.decode_double(plain), np.float64, self.slots)
+            found = np.fromiter(self.encoder.decode_complex(plain), np.complex128, self.slots)
+        found[1::2] = found[1::2].conj()
+        return found
 
     def _evaluator(self, keys: EvaluationKeys, raw: SealKeys) -> Evaluator:
         return SealEvaluator(self, keys, raw)

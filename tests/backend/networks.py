@@ -9,10 +9,12 @@ from scipy.sparse import csr_array
 
 from eer.compiler.backend.absorb import absorb
 from eer.compiler.backend.emit import Emitted, emit
+from eer.compiler.backend.gains import Gains
 from eer.compiler.backend.parameters import SEAL_RINGS, schedules
 from eer.compiler.backend.planner import Plan, Search, plan_graph
 from eer.compiler.backend.prices import Prices
 from eer.compiler.backend.schedule import Rescaling, Schedule, Step
+from eer.compiler.backend.walks import Road
 from eer.compiler.cost import CostModel
 from eer.compiler.ir.tensor import (
     Affine,
@@ -89,7 +91,12 @@ class Net:
 def planned(
     graph: TensorGraph, slots: int, rescaling: Rescaling | None = None
 ) -> tuple[TensorGraph, Plan, Emitted]:
-    scheduled = absorb(graph)
+    return planned_as(absorb(graph), slots, rescaling)
+
+
+def planned_as(
+    scheduled: TensorGraph, slots: int, rescaling: Rescaling | None = None
+) -> tuple[TensorGraph, Plan, Emitted]:
     plan = plan_graph(scheduled, slots, CostModel(13), Search(), rescaling)
     return scheduled, plan, emit(scheduled, plan)
 
@@ -154,13 +161,16 @@ def run_clear(
     outputs = {}
     for output in scheduled.outputs:
         size = scheduled.nodes[output.node].size
-        parts = np.transpose(plan.output_parts(output.node, size))
+        parts = plan.output_parts(output.node, scheduled.nodes[output.node])
         vectors = [
-            engine.decrypt(key, results[v]).reshape(-1, batch) for v in emitted.values[output.node]
+            engine.decrypt(key, results[v], imaginary=True).reshape(-1, batch)
+            for v in emitted.values[output.node]
         ]
         outputs[output.name] = np.zeros((windows, size))
-        for element, cipher, slot in parts:
-            outputs[output.name][:, element] += vectors[cipher][slot, :windows]
+        where = zip(parts.element, parts.cipher, parts.slot, parts.imaginary, strict=True)
+        for element, cipher, slot, imaginary in where:
+            held = vectors[cipher][slot, :windows]
+            outputs[output.name][:, element] += held.imag if imaginary else held.real
     return outputs
 
 
@@ -172,6 +182,8 @@ def seal_schedules(
         schedule
         for log_n in rings
         for schedule in schedules(
-            "seal", log_n, steps, headroom, Prices.guessed(steps, CostModel(log_n))
+            "seal",
+            Road(steps, headroom, log_n, Gains.none(len(steps))),
+            Prices.guessed(steps, CostModel(log_n)),
         )
     ]

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from eer.compiler.backend.cheapest import cheapest
 from eer.compiler.backend.emit import emit
+from eer.compiler.backend.gains import Gains
 from eer.compiler.backend.levels import steps_of
 from eer.compiler.backend.predict import predict
 from eer.compiler.backend.prices import Prices
 from eer.compiler.backend.schedule import Rescaling, Step
-from eer.compiler.backend.walks import Road
+from eer.compiler.backend.walks import MARGINS, Road
 from eer.compiler.cost import CostModel
 from eer.runtime.params import MAX_LOG_QP_128
 from tests.backend.networks import Net, planned, seal_schedules
@@ -25,28 +26,32 @@ from tests.backend.networks import Net, planned, seal_schedules
 SMALLEST, LARGEST, HIDING = 18, 60, 8
 
 
-def keeps(road: Road, rescales: tuple[bool, ...], precision: float, hidden: bool) -> bool:
+def keeps(road: Road, rescales: tuple[bool, ...], precision: float, margin: int) -> bool:
     """Whether there are scales and primes for it, by the rules in docs/adr/0010."""
     lowest = road.log_n - 2 + precision
-    largest = LARGEST - HIDING * hidden
+    largest = LARGEST - margin
     scales, primes = [lowest], []
-    for step, rescaled in zip(road.steps[:0:-1], rescales[:0:-1], strict=True):
+    for depth in range(road.depth, 0, -1):
+        step, rescaled = road.steps[depth], rescales[depth]
         plain = step is Step.PLAIN
-        held = scales[-1]
-        after = held + log2((1 << road.log_n) / 24) / 2 + precision if plain else 2 * held
+        held, landing = scales[-1], lowest + road.gains.landing[depth]
+        weights = log2((1 << road.log_n) / 24) / 2 + precision + road.gains.weights[depth]
+        after = held + weights if plain else 2 * held
+        if rescaled and plain and floor(after - landing) < SMALLEST:
+            after = landing + SMALLEST
         if rescaled:
-            primes.append(min(floor(after - lowest), largest))
+            primes.append(min(floor(after - landing), largest))
             after -= primes[-1]
             if primes[-1] < SMALLEST:
                 return False
         elif step is Step.KEPT:
             return False
-        if plain and not hidden and after < lowest + HIDING:
+        if plain and after < lowest + HIDING - margin:
             return False
         scales.append(after)
     base = max(ceil(scales[-1] + road.headroom), SMALLEST)
     chain = [base, *reversed(primes)]
-    if max(chain) > largest or sum(chain) + max(chain) + HIDING * hidden > road.budget:
+    if max(chain) > largest or sum(chain) + max(chain) + margin > road.budget:
         return False
     levels = np.cumsum(rescales)
     moduli = np.cumsum(chain)
@@ -59,9 +64,12 @@ def keeps(road: Road, rescales: tuple[bool, ...], precision: float, hidden: bool
 def test_no_way_of_rescaling_is_cheaper(data: st.DataObject) -> None:
     depth = data.draw(st.integers(1, 7))
     steps = (Step.PLAIN, *(data.draw(st.sampled_from(Step)) for _ in range(depth)))
-    road = Road(steps, data.draw(st.integers(3, 12)), data.draw(st.sampled_from((12, 13, 14))))
+    bits = st.tuples(*(st.sampled_from((0.0, 0.0, 2.5)) for _ in steps))
+    gains = Gains(data.draw(bits), data.draw(bits))
+    log_n = data.draw(st.sampled_from((12, 13, 14)))
+    road = Road(steps, data.draw(st.integers(3, 12)), log_n, gains)
     precision = data.draw(st.sampled_from((9.0, 11.25, 14.0, 17.5, 22.0)))
-    hidden = data.draw(st.booleans())
+    margin = data.draw(st.sampled_from(MARGINS))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     levels = np.arange(1, depth + 2)
     prices = Prices(
@@ -72,12 +80,12 @@ def test_no_way_of_rescaling_is_cheaper(data: st.DataObject) -> None:
         return prices.total(Rescaling(rescales, (None,) * (depth + 1), (0.0,) * (depth + 1)))
 
     ways = [(False, *rest) for rest in product((False, True), repeat=depth)]
-    possible = [total(way) for way in ways if keeps(road, way, precision, hidden)]
-    found = cheapest(road, precision, prices, hidden)
+    possible = [total(way) for way in ways if keeps(road, way, precision, margin)]
+    found = cheapest(road, precision, prices, margin)
     if found is None:
         assert not possible
     else:
-        assert keeps(road, found, precision, hidden)
+        assert keeps(road, found, precision, margin)
         assert total(found) == pytest.approx(min(possible))
 
 
@@ -97,4 +105,4 @@ def test_prices_of_a_program_are_what_is_predicted() -> None:
 
 
 def test_budgets_are_those_of_the_security_table() -> None:
-    assert Road((Step.PLAIN,), 3, 14).budget == MAX_LOG_QP_128[14]
+    assert Road((Step.PLAIN,), 3, 14, Gains.none(1)).budget == MAX_LOG_QP_128[14]

@@ -8,11 +8,12 @@ import tenseal.sealapi as sealapi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eer.compiler.backend.gains import Gains
 from eer.compiler.backend.parameters import DESILO_RINGS, SEAL_RINGS, deepest, rings, schedules
 from eer.compiler.backend.prices import Prices
 from eer.compiler.backend.primes import PLENTY, enough_primes, prime_count
 from eer.compiler.backend.schedule import Rescaling, Schedule, Step
-from eer.compiler.backend.walks import LEAST_PRECISION
+from eer.compiler.backend.walks import LEAST_PRECISION, Road
 from eer.compiler.cost import CostModel, shipped
 from eer.runtime.errors import ParameterError, UsageError
 from eer.runtime.params import MAX_LOG_QP_128
@@ -132,7 +133,11 @@ def desilo_schedules(depth: int) -> list[Schedule]:
     return [
         schedule
         for n in DESILO_RINGS
-        for schedule in schedules("desilo", n, steps, 5, Prices.guessed(steps, CostModel(n, costs)))
+        for schedule in schedules(
+            "desilo",
+            Road(steps, 5, n, Gains.none(len(steps))),
+            Prices.guessed(steps, CostModel(n, costs)),
+        )
     ]
 
 

@@ -71,13 +71,14 @@ def head(batch: Any = "N") -> Any:
 
 
 @pytest.mark.parametrize(("engine", "batch"), [("clear", 1), ("seal", 4)])
-def test_a_personal_head_costs_no_level_more(engine: str, batch: int, tmp_path: Path) -> None:
+def test_a_personal_head_costs_a_level_at_most(engine: str, batch: int, tmp_path: Path) -> None:
     model, x = head(), RNG.normal(size=(64, 8))
     plain = compile_model(model, x, Options(effort="low"))
     names = ("head.weight", "head.bias")
     personal = compile_model(model, x, Options(encrypt_weights=names, effort="low", batch=batch))
     depth = personal.report["program"]["products_deep"]
-    assert depth <= plain.report["program"]["products_deep"]
+    # Known weights move into the squares before them; a user's own are multiplied with.
+    assert depth <= plain.report["program"]["products_deep"] + 1
     assert {s.name: s.role for s in personal.client.inputs} == {
         "x": "window",
         "head.weight": "state",

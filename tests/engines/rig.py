@@ -63,6 +63,11 @@ class Rig:
             assert got.shape == wanted.shape
             assert got.dtype == np.float64
             assert np.abs(got - wanted.real).max() <= self.tolerance
+            both = self.engine.decrypt(self.key, a, imaginary=True)
+            assert both.dtype == np.complex128
+            assert np.array_equal(both.real, got)
+            if np.iscomplexobj(wanted):
+                assert np.abs(both - wanted).max() <= 2 * self.tolerance
         if np.iscomplexobj(wanted):
             self.expect(self.evaluator.times_i(a), level, -wanted.imag)
 

@@ -3,6 +3,7 @@
 `dense_model`: y = W x + b on 8 inputs, 4 slots for each of 2 outputs, then scores = M y.
 `step_model`: a state W of 8 values in 4 slots, W <- 0.75 W + 0.5 X, and "match" = X * W, summed
 over the two values of each slot.
+`both_parts_model`: outputs in the real and the imaginary parts of an answer.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ DECAY, RATE = 0.75, 0.5
 W = np.random.default_rng(11).uniform(-1, 1, (2, SIZE))
 B = np.array([0.2, -0.4])
 M = np.array([[0.5, -1.5], [0.25, 1.0]])
+U = np.array([1.0, 1j, 0.5 - 0.5j, -0.75])
+V = np.array([0.5j, 0.25, 0.0, -1.0 + 0.5j])
 
 PARAMS = {
     "seal": CkksLiteral("seal", 13, (40.0, 30.0, 30.0), (50.0,), 30.0).check(),
@@ -111,6 +114,24 @@ def step_model(engine: str = "seal") -> Halves:
     )
     inputs = (_input("X", real, imaginary), _input("W", real, imaginary, "state"))
     return _halves("step", engine, program, inputs, outputs)
+
+
+def both_parts_model(engine: str = "seal") -> Halves:
+    """Slot s holds x[s] + i x[4 + s]; outputs are both parts of (U[s] times that)^2 + V[s]."""
+    program = Program(
+        slots=SLOTS,
+        input_levels=(2,),
+        instructions=(DotPlain((0,), (0,)), DotCipher(((1, 1),)), AddPlain(2, 1)),
+        outputs=(3,),
+        plains=(np.append(U, np.ones(4)), np.append(V, np.ones(4))),
+    )
+    real = np.where(np.arange(SLOTS) < 4, np.arange(SLOTS), -1)
+    imaginary = np.where(real < 0, -1, real + 4)
+    eight = np.arange(SIZE)
+    y = OutputSpec(
+        "y", (SIZE,), eight, 0 * eight, eight % 4, "none", 0, (), "", (eight >= 4).astype(np.int64)
+    )
+    return _halves("both parts", engine, program, (_input("x", real, imaginary),), (y,))
 
 
 def _input(name: str, real: Index, imaginary: Index, role: Role = "window") -> InputSpec:

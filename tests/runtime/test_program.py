@@ -131,13 +131,6 @@ def test_broken_instructions_are_refused(instruction: Instruction, problem: str)
         infer_levels(appended(instruction))
 
 
-def test_complex_plaintexts_are_for_products_alone() -> None:
-    plains = (np.ones(8), np.arange(8.0) * 1j)
-    with pytest.raises(InternalError, match="%7 adds a complex plaintext"):
-        infer_levels(replace(EVERYTHING, plains=plains))
-    assert infer_levels(replace(EVERYTHING, plains=plains[::-1])) == infer_levels(EVERYTHING)
-
-
 def test_conjugations_have_the_highest_level_of_their_use() -> None:
     assert EVERYTHING.conjugation_level is None
     turns = (TimesI(0), Conjugate(1), Conjugate(2), DotPlain((2,), (0,)), Conjugate(5))
