@@ -47,7 +47,8 @@ def _run_arguments(run: argparse.ArgumentParser) -> None:
         "cases",
         nargs="*",
         metavar="CASE",
-        help=f"TASK/VARIANT or TASK/VARIANT/BATCH (default: {' '.join(STANDARD)})",
+        help="TASK/VARIANT or TASK/VARIANT/BATCH (default: "
+        f"{' '.join(STANDARD).replace('%', '%%')})",
     )
     add("--engines", nargs="+", choices=ENGINES, default=["seal"])
     add("--peers", nargs="*", metavar="NAME", help="default: all that are installed and load")

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks import command, pools
 from benchmarks.cases import STANDARD, Case, parse, parse_all
-from benchmarks.command import main
+from benchmarks.command import main, parser
 from benchmarks.peers import environments
 from benchmarks.peers.catalogue import PEERS, Unable
 from benchmarks.process import Launch
@@ -231,3 +231,11 @@ def test_a_run_from_the_command_line(
     assert main([*words, "--out", str(out), "--resume"]) == 0
     again = json.loads((out / "results.json").read_text())
     assert again["rows"] == content["rows"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["peers", "--help"]])
+def test_help_is_printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parser().parse_args(words)
+    assert stop.value.code == 0
+    assert "usage: python -m benchmarks" in capsys.readouterr().out
