@@ -18,6 +18,10 @@ DIGITS = 6
 """Decimals of log2 of scales that are told apart."""
 
 
+Ways = list[tuple[int, float]]
+"""From a depth and a scale: (bits that are dropped, scale after)."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Tail:
     """A way from some depth and scale to the outputs: rescales from depth 0 (entry 0 is not used)
@@ -47,7 +51,7 @@ def cheapest(road: Road, precision: float, prices: Prices, margin: int) -> tuple
     """
     search = _Search(road, precision, prices, margin, LARGEST_PRIME - margin)
     start = round(road.lowest(precision), DIGITS)
-    tails = search.tails(search.reached(start))[start]
+    tails = search.tails(search.reached(start)).get(start, [])
     fitting = [t for t in tails if t.bits + t.largest + margin <= road.budget]
     best = min(fitting, key=lambda t: t.milliseconds, default=None)
     return None if best is None else best.rescales
@@ -61,8 +65,8 @@ class _Search:
     margin: int
     largest: int
 
-    def ways(self, depth: int, scale: float) -> list[tuple[int, float]]:
-        """(bits dropped, scale after) from `depth` on, where keys may be switched."""
+    def ways(self, depth: int, scale: float) -> Ways:
+        """Where keys may be switched after them."""
         found = self.road.ways(depth, scale, self.precision, self.largest)
         rounded = [(drop, round(after, DIGITS)) for drop, after in found]
         if self.road.steps[depth] is not Step.PLAIN:
@@ -70,31 +74,35 @@ class _Search:
         least = self.road.lowest(self.precision) + HIDING - self.margin
         return [(drop, after) for drop, after in rounded if after >= least]
 
-    def reached(self, start: float) -> list[list[float]]:
-        """Entry d: scales at depth d that the security table leaves bits for, from there down."""
+    def reached(self, start: float) -> list[dict[float, Ways]]:
+        """Entry d: scales at depth d, and the ways on from those that the security table leaves
+        bits for, from there down."""
         road, lowest = self.road, self.road.lowest(self.precision)
         special = ceil(lowest + road.headroom) + self.margin
         # What it takes from the lowest scale at each depth: to drop what can be at once is best.
         least = [lowest + road.headroom]
         for depth in range(1, road.depth + 1):
             least.append(least[-1] + road.product(depth, lowest, self.precision) - lowest)
-        layers: list[dict[float, int]] = [{} for _ in road.steps]
-        layers[-1][start] = 0
+        onward: list[dict[float, Ways]] = [{} for _ in road.steps]
+        layer = {start: 0}
         for depth in range(road.depth, 0, -1):
-            below = layers[depth - 1]
-            for scale, used in layers[depth].items():
+            below: dict[float, int] = {}
+            for scale, used in layer.items():
                 needed = road.product(depth, scale, self.precision) - lowest + least[depth - 1]
                 if used + needed + special > road.budget:
                     continue
-                for drop, after in self.ways(depth, scale):
+                onward[depth][scale] = ways = self.ways(depth, scale)
+                for drop, after in ways:
                     below[after] = min(used + drop, below.get(after, used + drop))
-        return [list(layer) for layer in layers]
+            layer = below
+        onward[0] = {scale: [] for scale in layer}
+        return onward
 
-    def tails(self, layers: list[list[float]]) -> dict[float, list[_Tail]]:
-        """By scale at the last of the layers: ways down of which none beats another."""
-        found = {scale: self._end(scale) for scale in layers[0]}
-        for depth, scales in enumerate(layers[1:], start=1):
-            found = {scale: self._onward(depth, scale, found) for scale in scales}
+    def tails(self, onward: list[dict[float, Ways]]) -> dict[float, list[_Tail]]:
+        """By scale at the deepest: ways down of which none beats another."""
+        found = {scale: self._end(scale) for scale in onward[0]}
+        for depth, layer in enumerate(onward[1:], start=1):
+            found = {s: self._onward(depth, s, ways, found) for s, ways in layer.items()}
         return found
 
     def _end(self, scale: float) -> list[_Tail]:
@@ -103,9 +111,11 @@ class _Search:
             return []
         return [_Tail(self.prices.at(0, 0, rescaled=False), 0, base, base, (False,))]
 
-    def _onward(self, depth: int, scale: float, below: dict[float, list[_Tail]]) -> list[_Tail]:
+    def _onward(
+        self, depth: int, scale: float, ways: Ways, below: dict[float, list[_Tail]]
+    ) -> list[_Tail]:
         tails: list[_Tail] = []
-        for drop, after in self.ways(depth, scale):
+        for drop, after in ways:
             for tail in below.get(after, ()):
                 level, bits = tail.level + (drop > 0), tail.bits + drop
                 largest = max(tail.largest, drop)

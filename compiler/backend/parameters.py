@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import floor
 
@@ -61,8 +61,9 @@ def schedules(engine: str, road: Road, prices: Prices) -> tuple[Schedule, ...]:
 def seal_schedules(road: Road, prices: Prices) -> list[Schedule]:
     """Schedules that fit 128-bit security: for every precision the cheapest way of putting rescales
     off, at the highest precision that it has room for, and a rescale after every product."""
-    patterns = {(False, *(True,) * road.depth)}
-    for margin in MARGINS:
+    eager = (False, *(True,) * road.depth)
+    walks = {eager: _walks(road, eager)}
+    for number, margin in enumerate(MARGINS):
         reached = 0.0
         for precision in PRECISIONS:
             if precision <= reached:
@@ -70,16 +71,25 @@ def seal_schedules(road: Road, prices: Prices) -> list[Schedule]:
             pattern = cheapest(road, precision, prices, margin)
             if pattern is None:
                 continue
-            patterns.add(pattern)
-            best = road.most_precise(pattern, margin)
+            if pattern not in walks:
+                walks[pattern] = _walks(road, pattern)
+            best = walks[pattern][number]
             reached = precision if best is None else best[0]
-    found = [s for pattern in patterns for s in rescaling_as(road, pattern)]
+    found = [s for each in walks.values() for s in _schedules(road, each)]
     return sorted(found, key=lambda s: (prices.total(s.rescaling), -s.precision))
 
 
 def rescaling_as(road: Road, rescales: tuple[bool, ...]) -> list[Schedule]:
     """The most precise schedules with rescales where `rescales` says so, for each margin."""
-    walks = (road.most_precise(rescales, margin) for margin in MARGINS)
+    return _schedules(road, _walks(road, rescales))
+
+
+def _walks(road: Road, rescales: tuple[bool, ...]) -> list[tuple[float, Walk] | None]:
+    """The most precise walk for each of MARGINS."""
+    return [road.most_precise(rescales, margin) for margin in MARGINS]
+
+
+def _schedules(road: Road, walks: Sequence[tuple[float, Walk] | None]) -> list[Schedule]:
     made = [_schedule(road, *walk) for walk in walks if walk is not None]
     # With more room for key switching or less the best is often the same.
     return list({(s.params, s.rescaling): s for s in made}.values())

@@ -4,7 +4,7 @@ off."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, floor, inf, log2
 
 import numpy as np
@@ -35,6 +35,10 @@ MARGINS = (0, HIDING // 2, HIDING)
 
 FILLS = (4.0, 3.0, 2.0, 1.0, 0.0)
 """Bits by which all is made more precise but what bounds the precision, if there is room."""
+
+
+NEGLIGIBLE = 1e-6
+"""Bits that sums of logarithms may be off by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +81,14 @@ class Road:
         """Bits of all primes together that the security table allows."""
         return MAX_LOG_QP_128[self.log_n]
 
+    @property
+    def rounding(self) -> float:
+        """log2 of what rounding a plaintext's coefficients errs by in a slot."""
+        return log2((1 << self.log_n) / 24) / 2
+
     def lowest(self, precision: float) -> float:
         """log2 of the lowest scale."""
         return self.log_n - 2 + precision
-
-    def filled(self, bits: float, landing: bool) -> Road:
-        """The same with so many bits more for weights, and with `landing` for rescales' scales."""
-        if not bits:
-            return self
-        gains = self.gains
-        more = Gains(
-            tuple(g + bits * landing for g in gains.landing),
-            tuple(g + bits for g in gains.weights),
-        )
-        return replace(self, gains=more)
 
     def landing(self, depth: int, precision: float) -> float:
         """log2 of the lowest scale that a rescale of products from `depth` on may leave."""
@@ -100,7 +98,7 @@ class Road:
         """log2 of the scale of products from `depth` on, before a rescale."""
         if self.steps[depth] is Step.PLAIN:
             weights = precision + self.gains.weights[depth]
-            return log_scale + log2((1 << self.log_n) / 24) / 2 + weights
+            return log_scale + self.rounding + weights
         return 2 * log_scale
 
     def ways(
@@ -117,62 +115,107 @@ class Road:
         elif drop >= SMALLEST_RESCALE:
             yield drop, product - drop
 
-    def walk(
-        self, rescales: tuple[bool, ...], precision: float, margin: int, fill: float = 0.0
-    ) -> Walk | None:
-        """With rescales where `rescales` says so, from depth d to d - 1 in entry d; None where an
-        operation would be less precise, a value above its modulus, the primes too many, or all
-        together larger than is secure.
+    def most_precise(self, rescales: tuple[bool, ...], margin: int) -> tuple[float, Walk] | None:
+        """The highest precision at which there is a walk with rescales where `rescales` says so,
+        from depth d to d - 1 in entry d, and the walk.
 
         The special prime makes room for key switching after products, with a `margin` of HIDING
         bits also before those with plaintexts. All other primes are so much smaller than they
-        might be.
+        might be. Whether there is a walk does not fall steadily with the precision: a rescale may
+        have too few bits to drop at a low one, and small primes run out.
         """
-        largest = LARGEST_PRIME - margin
-        last = next((d for d in range(1, self.depth + 1) if rescales[d]), 0)
-        scale = self.lowest(precision)
+        walks = _Walks.of(self, rescales, margin)
+        for precision in reversed(PRECISIONS):
+            if walks.at(precision) is None:
+                continue
+            # What is left of the modulus makes all more precise but what bounds the precision.
+            filled = (walks.at(precision, fill) for fill in FILLS)
+            return next((precision, walk) for walk in filled if walk is not None)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Walks:
+    """Walks that rescale where `rescales` says so, with a margin as in `Road.most_precise`.
+
+    `last` is the depth of the last rescale. Products from depth d on add `rest[d]` and d times the
+    precision to the scale at least; `room[d]` is what rescales from there on and the base can take
+    of it, and `most` all that there can be of scale and of what was dropped before. These end ways
+    that lead nowhere early.
+    """
+
+    road: Road
+    rescales: tuple[bool, ...]
+    margin: int
+    last: int
+    rest: tuple[float, ...]
+    room: tuple[float, ...]
+    most: float
+
+    @classmethod
+    def of(cls, road: Road, rescales: tuple[bool, ...], margin: int) -> _Walks:
+        rest, room = [0.0], [LARGEST_PRIME - road.headroom + NEGLIGIBLE]
+        for depth in range(1, road.depth + 1):
+            # No product of ciphertexts adds less than the lowest scale.
+            plain = road.steps[depth] is Step.PLAIN
+            least = road.rounding + road.gains.weights[depth] if plain else road.lowest(0.0)
+            rest.append(rest[-1] + least)
+            room.append(room[-1] + rescales[depth] * (LARGEST_PRIME - margin))
+        last = next((d for d in range(1, road.depth + 1) if rescales[d]), 0)
+        # The base holds what is not dropped, and the special prime is no smaller than any other.
+        primes = 1 + sum(rescales)
+        most = road.budget * primes / (primes + 1) - road.headroom + NEGLIGIBLE
+        return cls(road, rescales, margin, last, tuple(rest), tuple(room), most)
+
+    def at(self, precision: float, fill: float = 0.0) -> Walk | None:
+        """The one of this precision, with `fill` bits more for weights, and for what all rescales
+        but the last leave; None where an operation would be less precise, a value above its
+        modulus, the primes too many, or all together larger than is secure."""
+        road, gains, largest = self.road, self.road.gains, LARGEST_PRIME - self.margin
+        lowest, rounding = road.lowest(precision), road.rounding
+        scale, dropped = lowest, 0
         scales, drops = [scale], [0.0]
-        switched = inf if self.depth else scale
-        for depth in range(self.depth, 0, -1):
-            before, ciphers = scale, self.steps[depth] is not Step.PLAIN
-            ways = self.filled(fill, depth > last).ways(depth, scale, precision, largest)
-            found = next((way for way in ways if (way[0] > 0) is rescales[depth]), None)
-            if found is None:
+        switched = inf if road.depth else scale
+        for depth in range(road.depth, 0, -1):
+            wanted = scale + self.rest[depth] + depth * precision
+            if wanted > self.room[depth] or wanted + dropped > self.most:
                 return None
-            drop, scale = found
-            scales.insert(0, scale)
-            drops.insert(1, float(drop))
+            before, step, drop = scale, road.steps[depth], 0
+            plain = step is Step.PLAIN
+            product = 2 * scale
+            if plain:
+                product = scale + rounding + (precision + (gains.weights[depth] + fill))
+            scale = product
+            if self.rescales[depth]:
+                landing = lowest + (gains.landing[depth] + fill * (depth > self.last))
+                drop = min(floor(product - landing), largest)
+                scale = product - drop
+                if drop < SMALLEST_RESCALE:
+                    if not plain:
+                        return None
+                    drop, scale = SMALLEST_RESCALE, landing
+            elif step is Step.KEPT:
+                return None
+            dropped += drop
+            scales.append(scale)
+            drops.append(float(drop))
             # Products of ciphertexts switch keys before they rescale, folds after.
-            switched = min(switched, scale + drop if ciphers else scale)
-            if margin == HIDING and not ciphers:
+            switched = min(switched, scale if plain else scale + drop)
+            if self.margin == HIDING and plain:
                 switched = min(switched, before)
-        base = max(ceil(scale + self.headroom), SMALLEST_RESCALE)
-        needed = self.lowest(precision) + HIDING
-        special = int(max(base, *drops)) + max(0, ceil(needed - switched))
-        made = Walk(tuple(scales), tuple(drops), base, special)
+        base = max(ceil(scale + road.headroom), SMALLEST_RESCALE)
+        special = int(max(base, *drops)) + max(0, ceil(lowest + HIDING - switched))
+        # Depth 0 first; nothing is dropped before the products from the deepest on.
+        made = Walk(tuple(reversed(scales)), (0.0, *reversed(drops[1:])), base, special)
         return made if self._possible(made) else None
 
     def _possible(self, walk: Walk) -> bool:
-        modulus = float(walk.base)
+        road, modulus = self.road, float(walk.base)
         for scale, drop in zip(walk.log_scales, walk.drops, strict=True):
             modulus += drop
-            if scale + self.headroom > modulus:
+            if scale + road.headroom > modulus:
                 return False
         primes = (*walk.chain, walk.special)
-        if max(walk.base, walk.special) > LARGEST_PRIME or sum(primes) > self.budget:
+        if max(walk.base, walk.special) > LARGEST_PRIME or sum(primes) > road.budget:
             return False
-        return enough_primes(primes, self.log_n)
-
-    def most_precise(self, rescales: tuple[bool, ...], margin: int) -> tuple[float, Walk] | None:
-        """The highest precision at which there is a walk with these rescales, and the walk.
-
-        Whether there is one does not fall steadily with the precision: a rescale may have too few
-        bits to drop at a low one, and small primes run out.
-        """
-        for precision in reversed(PRECISIONS):
-            if self.walk(rescales, precision, margin) is None:
-                continue
-            # What is left of the modulus makes all more precise but what bounds the precision.
-            filled = (self.walk(rescales, precision, margin, fill) for fill in FILLS)
-            return next((precision, walk) for walk in filled if walk is not None)
-        return None
+        return enough_primes(primes, road.log_n)
