@@ -33,6 +33,16 @@ class Sample:
         sizes = [np.abs(values).max(axis=1) for values in self.outputs.values()]
         return int(np.argmax(np.max(sizes, axis=0)))
 
+    def some(self, count: int) -> Sample:
+        """At most so many of the windows, spread over them."""
+        windows = len(next(iter(self.outputs.values())))
+        picked = np.linspace(0, windows - 1, min(count, windows)).astype(int)
+        inputs, outputs = (
+            {name: rows[picked] for name, rows in held.items()}
+            for held in (self.inputs, self.outputs)
+        )
+        return Sample(inputs, outputs)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:

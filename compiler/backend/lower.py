@@ -26,7 +26,7 @@ from .planner import Plan, plan_graph
 from .predict import predict
 from .prices import Prices
 from .schedule import Rescaling, Schedule, Step
-from .simulate import OTHER_NOISE_BITS, SPARE_BITS, Simulation, simulate
+from .simulate import OTHER_NOISE_BITS, SPARE_BITS, simulate
 from .walks import Road
 
 COARSEST = 8.0
@@ -41,6 +41,10 @@ HEADROOM = 2
 UNSURE_BITS, UNSURE_SHARE = 1.0, 0.25
 """By how many bits a schedule may be more precise than what another's noise says, and by what share
 of the bits between their precisions: what one adds to the noise may be what another does not."""
+
+FEW = 16
+"""Windows, or a message of more, that say about what noise a schedule makes, and whether a program
+computes what it should."""
 
 EXACT = 1e-6
 """Largest difference between the slot and the tensor interpreter, relative to the outputs."""
@@ -87,7 +91,11 @@ class _Plans:
     steps: tuple[Step, ...]
     values: Sequence[Vector]
     found: dict[int, _Known | ParameterError | None] = field(default_factory=dict)
-    simulated: dict[str, Lowered] = field(default_factory=dict)
+    simulated: dict[tuple[str, int], Lowered] = field(default_factory=dict)
+
+    @property
+    def few(self) -> Sample:
+        return self.sample.some(max(FEW, self.target.batch))
 
     def road(self, log_n: int, headroom: int, known: _Known) -> Road:
         return Road(self.steps, headroom, log_n, known.gains)
@@ -134,8 +142,10 @@ class _Plans:
         cost = CostModel(lowered.client.params.log_n, self.target.costs)
         return predict(lowered.server.program, cost).total
 
-    def tried(self, schedule: Schedule, lowered: Lowered, spare_bits: int) -> Lowered | float:
-        """The model as it does on the sample; or the bits that its modulus lacks: none (0) or no
+    def tried(
+        self, schedule: Schedule, lowered: Lowered, spare_bits: int, sample: Sample
+    ) -> Lowered | float:
+        """The model as it does on `sample`; or the bits that its modulus lacks: none (0) or no
         number of them (inf) would help one that is of no use for other reasons.
         """
         program, params = lowered.server.program, lowered.client.params
@@ -145,28 +155,29 @@ class _Plans:
             return 0
         if lacking := missing_for_constants(program, params):
             return lacking
-        model_id = lowered.client.model_id
-        if model_id not in self.simulated:
-            inputs = self.sample.inputs
+        key = lowered.client.model_id, len(next(iter(sample.outputs.values())))
+        if key not in self.simulated:
             # Where bits are missing, this window most often shows how many.
-            largest = {name: rows[[self.sample.largest]] for name, rows in inputs.items()}
+            at = [self.sample.largest]
+            largest = {name: rows[at] for name, rows in self.sample.inputs.items()}
             alone = simulate(lowered.client, program, largest)
             if missing := alone.missing_bits(spare_bits):
                 return missing
             # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
-            noisy = simulate(lowered.client, program, inputs, 0, spare_bits)
+            noisy = simulate(lowered.client, program, sample.inputs, 0, spare_bits)
             if missing := noisy.missing_bits(spare_bits):
                 return missing
-            self.simulated[model_id] = replace(lowered, noisy=noisy)
-        known = self.simulated[model_id]
+            self.simulated[key] = replace(lowered, noisy=noisy)
+        known = self.simulated[key]
         return known.noisy.missing_bits(spare_bits) or known
 
     def checked(self, lowered: Lowered, spare_bits: int) -> Lowered | None:
-        """The model as it does on the sample without noise as well; None where that takes too much
+        """The model as it does on few windows without noise as well; None where that takes too much
         of its modulus. Raises InternalError where the program does not compute what the graph does.
         """
-        exact = simulate(lowered.client, lowered.server.program, self.sample.inputs)
-        _check_exact(self.sample.outputs, exact.outputs)
+        few = self.few
+        exact = simulate(lowered.client, lowered.server.program, few.inputs)
+        _check_exact(few.outputs, exact.outputs)
         return None if exact.missing_bits(spare_bits) else replace(lowered, exact=exact)
 
 
@@ -199,12 +210,14 @@ def _on_ring(plans: _Plans, log_n: int, spare_bits: int) -> Lowered | None:
     if known is None:
         return None
     offered = list(plans.offered(log_n, headroom, known))
+    few = plans.few
     while offered:
         precise = max(offered, key=lambda s: s.precision)
-        made = plans.tried(precise, plans.assembled(known.plan, precise), spare_bits)
+        made = plans.tried(precise, plans.assembled(known.plan, precise), spare_bits, few)
         if isinstance(made, Lowered):
             road = plans.road(log_n, headroom, known)
-            return _cheapest(plans, road, known, offered, (precise, made.noisy), spare_bits)
+            seen = precise, _noise(made, few)
+            return _cheapest(plans, road, known, offered, seen, spare_bits)
         # DESILO chooses its own primes: there is no headroom to add, only other parameters.
         if 0 < made < inf and precise.params.engine == "seal":
             headroom += int(made)
@@ -219,11 +232,11 @@ def _cheapest(
     road: Road,
     known: _Known,
     offered: Sequence[Schedule],
-    seen: tuple[Schedule, Simulation],
+    seen: tuple[Schedule, dict[str, Vector]],
     spare_bits: int,
 ) -> Lowered | None:
     """The quickest model with a schedule of `offered` that the target accepts."""
-    accepts = plans.target.accepts
+    accepts, sample, few = plans.target.accepts, plans.sample, plans.few
     # Prices leave out what it takes to match scales: they are what a program takes at least.
     waiting: list[tuple[float, int, Lowered | None]]
     candidates = [(s, road) for s in offered]
@@ -232,15 +245,20 @@ def _cheapest(
     while waiting:
         price, k, lowered = heappop(waiting)
         candidate, own = candidates[k]
-        if not accepts(_at_best(candidate, *seen, plans.sample)):
+        if not accepts(_at_best(candidate, *seen, sample)):
             continue
         if lowered is None:
             lowered = plans.assembled(known.plan, candidate)
             heappush(waiting, (plans.milliseconds(lowered), k, lowered))
             continue
-        made = plans.tried(candidate, lowered, spare_bits)
+        made = plans.tried(candidate, lowered, spare_bits, few)
         if isinstance(made, Lowered):
-            seen = candidate, made.noisy
+            seen = candidate, _noise(made, few)
+            if not accepts(_at_best(candidate, *seen, sample)):
+                continue
+            made = plans.tried(candidate, lowered, spare_bits, sample)
+        if isinstance(made, Lowered):
+            seen = candidate, _noise(made, sample)
             if accepts(made.noisy.outputs) and (checked := plans.checked(made, spare_bits)):
                 return checked
         elif 0 < made < inf and candidate.params.engine == "seal":
@@ -253,14 +271,21 @@ def _cheapest(
     return None
 
 
+def _noise(lowered: Lowered, sample: Sample) -> dict[str, Vector]:
+    """By how much the outputs of a simulation on `sample` are off."""
+    return {name: lowered.noisy.outputs[name] - exact for name, exact in sample.outputs.items()}
+
+
 def _at_best(
-    candidate: Schedule, seen: Schedule, noisy: Simulation, sample: Sample
+    candidate: Schedule, seen: Schedule, noise: dict[str, Vector], sample: Sample
 ) -> dict[str, Vector]:
-    """Outputs with no more noise than `candidate` makes, going by what another schedule made."""
+    """Outputs with no more noise than `candidate` makes, going by what another schedule made, on
+    some windows at least."""
     apart = seen.precision - candidate.precision
     factor = 2.0 ** (apart - UNSURE_SHARE * abs(apart) - UNSURE_BITS)
     return {
-        name: exact + (noisy.outputs[name] - exact) * factor
+        # Noise of few windows is taken again for others.
+        name: exact + np.resize(noise[name], exact.shape) * factor
         for name, exact in sample.outputs.items()
     }
 

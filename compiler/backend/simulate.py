@@ -125,10 +125,14 @@ class _Watched:
 
     def _note(self, cipher: Any) -> None:
         values = self._engine.slots_of(cipher)
-        # Squares of real and imaginary parts, window by window.
-        parts = values.view(np.float64).reshape(values.size // self._batch, -1)
-        squares = np.einsum("sb,sb->b", parts, parts).reshape(self._batch, -1).sum(axis=1)
-        largest = float(squares.max()) * self._batch / values.size
+        parts = values.view(np.float64)
+        if self._batch == 1:
+            squares = parts @ parts
+        else:
+            # Of real and imaginary parts, window by window.
+            each = parts.reshape(values.size // self._batch, -1)
+            squares = np.einsum("sb,sb->b", each, each).reshape(self._batch, -1).sum(axis=1).max()
+        largest = float(squares) * self._batch / values.size
         if largest == 0:
             return
         bits = log2(largest) / 2 + log2(self._inner.scale(cipher)) + 1
