@@ -30,6 +30,9 @@ TOLERATED = 1.0
 SMALLEST_WEIGHT = 12.0
 """Bits that the scale of a plaintext should have, for its rounding not to be felt."""
 
+COARSEST = 8.0
+"""Bits of a plaintext's scale below which its rounding makes a program useless."""
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -77,7 +80,7 @@ class Builder:
         """`value` at a depth as low or lower, with about the scale wanted there, for a product."""
         wanted = self.rescaling.log_scales[depth]
         limit = None if wanted is None else wanted + TOLERATED
-        return self._raised(self._below(value, depth, limit))
+        return self._raised(self._below(value, depth, limit), COARSEST)
 
     def rotate(self, value: Value, step: int) -> Value:
         step %= self.slots
@@ -96,11 +99,11 @@ class Builder:
         return self.add(first, self._emit(TimesI(turned.number), turned.depth, scale))
 
     def add(self, a: Value, b: Value) -> Value:
-        a, b = self._matched((a, b), exactly=True)
+        a, b = self._addends(a, b)
         return self._emit(Add(a.number, b.number), a.depth, self.log_scales[a.number])
 
     def sub(self, a: Value, b: Value) -> Value:
-        a, b = self._matched((a, b), exactly=True)
+        a, b = self._addends(a, b)
         return self._emit(Sub(a.number, b.number), a.depth, self.log_scales[a.number])
 
     def folded(self, value: Value, strides: tuple[int, ...]) -> Value:
@@ -115,11 +118,14 @@ class Builder:
         scale = self.log_scales[value.number]
         return self._emit(AddPlain(value.number, self._plain(values)), value.depth, scale)
 
-    def dot_plain(self, terms: Sequence[tuple[Value, Slots]]) -> Value:
-        """Sum of products with plaintext vectors, those of zeros left out."""
+    def dot_plain(self, terms: Sequence[tuple[Value, Slots]], like: Value | None = None) -> Value:
+        """Sum of products with plaintext vectors, those of zeros left out; with the scale of `like`
+        where it is to be added to that."""
         kept = [term for term in terms if term[1].any()]
         depth = min(v.depth for v, _ in kept)
         wanted = self.rescaling.log_scales[depth - 1]
+        if like is not None:
+            wanted = self.log_scales[like.number]
         rescale = self.rescaling.rescales[depth]
         room = None if wanted is None else wanted + self.rescaling.drops[depth] - SMALLEST_WEIGHT
         numbers = tuple(self._below(v, depth, room).number for v, _ in kept)
@@ -127,31 +133,52 @@ class Builder:
         return self._emit(DotPlain(numbers, plains, rescale, wanted), depth - 1, wanted)
 
     def dot_cipher(self, pairs: Sequence[tuple[Value, Value]]) -> Value:
-        """Sum of products of ciphertexts."""
-        flat = self._matched([v for pair in pairs for v in pair], exactly=len(pairs) > 1)
+        """Sum of products of ciphertexts. A single product has a lower scale where a factor has."""
+        flat = self._lowered([v for pair in pairs for v in pair], exactly=len(pairs) > 1)
+        flat = [self._raised(v, TOLERATED if len(pairs) > 1 else COARSEST) for v in flat]
         numbers = [v.number for v in flat]
         depth = flat[0].depth
         paired = tuple(zip(numbers[::2], numbers[1::2], strict=True))
         ins = DotCipher(paired, self.rescaling.rescales[depth])
-        return self._emit(ins, depth - 1, self.rescaling.log_scales[depth - 1])
+        wanted = self.rescaling.log_scales[depth - 1]
+        if wanted is not None and len(pairs) == 1:
+            wanted -= sum(lack for v in flat if (lack := self._lacking(v)) >= TOLERATED)
+        return self._emit(ins, depth - 1, wanted)
 
-    def _matched(self, values: Sequence[Value], *, exactly: bool) -> tuple[Value, ...]:
-        """The same values at the lowest of their depths, each with about the scale wanted there.
+    def _addends(self, a: Value, b: Value) -> Sequence[Value]:
+        """`a` and `b` at the lower of their depths, with the same scale."""
+        lowered = self._lowered((a, b), exactly=True)
+        less, more = sorted(self._lacking(v) for v in lowered)
+        if more - less < TOLERATED:
+            return lowered
+        return [self._raised(v, TOLERATED) for v in lowered]
 
-        A value from further up may lack what the products in between have added to the scale: it
-        is multiplied by one, encoded at what is missing, at no level. What is added must have the
-        scale `exactly`: a value that primes are dropped from is multiplied by one on the way, at
-        whatever scale the true primes call for.
+    def _lowered(self, values: Sequence[Value], *, exactly: bool) -> list[Value]:
+        """The same values at the lowest of their depths, each with the scale wanted there at most,
+        about.
+
+        What is added must have the scale `exactly`: a value that primes are dropped from is
+        multiplied by one on the way, at whatever scale the true primes call for.
         """
         depth = min(v.depth for v in values)
         wanted = self.rescaling.log_scales[depth]
         limit = None if wanted is None else -inf if exactly else wanted + TOLERATED
-        return tuple(self._raised(self._below(v, depth, limit)) for v in values)
+        return [self._below(v, depth, limit) for v in values]
 
-    def _raised(self, value: Value) -> Value:
+    def _lacking(self, value: Value) -> float:
+        """Bits that the scale of `value` lacks for what is wanted at its depth."""
+        wanted, held = self.rescaling.log_scales[value.depth], self.log_scales[value.number]
+        return 0.0 if wanted is None or held is None else wanted - held
+
+    def _raised(self, value: Value, least: float) -> Value:
+        """`value` with about the scale that is wanted at its depth, where it lacks `least` bits.
+
+        A value from further up may lack what the products in between have added to the scale: it
+        is multiplied by one, encoded at what is missing, at no level. In a product a few bits need
+        not be made up for, and one encoded in so few would be none.
+        """
         wanted = self.rescaling.log_scales[value.depth]
-        held = self.log_scales[value.number]
-        if wanted is None or held is None or wanted - held < TOLERATED:
+        if wanted is None or self._lacking(value) < least:
             return value
         return self._times_one(value, value.depth, wanted, rescale=False)
 

@@ -201,7 +201,7 @@ def _contraction(
         total = builder.folded(total, plan.strides)
         for k, masks in plan.masks.items():
             addend = builder.down(operands[k][cipher], depth)
-            total = builder.add(total, builder.dot_plain([(addend, masks[cipher])]))
+            total = builder.add(total, builder.dot_plain([(addend, masks[cipher])], total))
         results.append(builder.add_plain(total, plan.layout.place(bias, cipher)))
     return tuple(results)
 

@@ -18,6 +18,7 @@ from ..cost import CostModel
 from ..ir.interpret import evaluate
 from ..ir.tensor import Affine, Core, TensorGraph, Vector
 from .assemble import Lowered, Sample, Target, assemble
+from .builder import COARSEST
 from .emit import emit
 from .gains import Gains
 from .levels import assign_levels, deepest_path, levels_used, steps_of
@@ -28,9 +29,6 @@ from .prices import Prices
 from .schedule import Rescaling, Schedule, Step
 from .simulate import OTHER_NOISE_BITS, SPARE_BITS, simulate
 from .walks import Road
-
-COARSEST = 8.0
-"""log2 of the smallest plaintext scale that is worth simulating."""
 
 USUAL_PRECISION = 16.0
 """Bits of the schedule that a plan is made for; it is used with others as well."""

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eer.compiler.backend.builder import SMALLEST_WEIGHT, Builder
+from eer.compiler.backend.builder import COARSEST, SMALLEST_WEIGHT, Builder
 from eer.compiler.backend.levels import steps_of
-from eer.compiler.backend.lower import COARSEST
 from eer.compiler.backend.schedule import Rescaling
 from eer.compiler.ir.tensor import Polynomial, TensorGraph
 from eer.runtime.program import Add, AddPlain, DotCipher, DotPlain, LevelDown, Program, Rotate
@@ -117,6 +116,42 @@ def test_a_value_goes_down_in_steps_where_no_prime_is_large_enough() -> None:
     assert [(p.rescale, p.log_scale) for p in products] == [(True, 22.0), (True, 22.0)]
     levels = [i.level for i in builder.instructions if isinstance(i, LevelDown)]
     assert levels == [0, 1]
+
+
+def test_a_factor_that_lacks_a_few_bits_is_multiplied_as_it_is() -> None:
+    """One encoded in four bits would be none; what is added to the product has its scale."""
+    rescaling = scheduled(0.0, 0.0, 60.0, scales=(56.0, 28.0, 24.0))
+    builder = Builder(8, rescaling, (2, 1, 1))
+    x, weight, bias = (builder.input(n) for n in range(3))
+    square = builder.dot_cipher([(x, x)])
+    product = builder.dot_cipher([(square, builder.settled(weight, 1))])
+    total = builder.add(product, builder.dot_plain([(bias, ONES)], product))
+    assert [builder.log_scales[v.number] for v in (square, weight, product, total)] == [
+        28,
+        24,
+        52,
+        52,
+    ]
+    plains = [i for i in builder.instructions if isinstance(i, DotPlain)]
+    assert plains == [DotPlain((bias.number,), (0,), False, 52.0)]
+
+
+def test_a_factor_that_lacks_many_bits_is_multiplied_by_one_first() -> None:
+    rescaling = scheduled(0.0, 0.0, 0.0, scales=(80.0, 40.0, 20.0))
+    builder = Builder(8, rescaling, (2, 1))
+    x, weight = builder.input(0), builder.input(1)
+    product = builder.dot_cipher([(builder.dot_cipher([(x, x)]), builder.settled(weight, 1))])
+    assert DotPlain((1,), (0,), False, 40.0) in builder.instructions
+    assert builder.log_scales[product.number] == 80.0
+
+
+def test_factors_of_a_sum_of_products_all_have_the_scale_that_is_wanted() -> None:
+    rescaling = scheduled(0.0, 0.0, 0.0, scales=(56.0, 28.0, 24.0))
+    builder = Builder(8, rescaling, (2, 1))
+    x, weight = builder.input(0), builder.input(1)
+    square = builder.dot_cipher([(x, x)])
+    builder.dot_cipher([(square, weight), (square, square)])
+    assert DotPlain((1,), (0,), False, 28.0) in builder.instructions
 
 
 def activation(degree: int, parity: str) -> TensorGraph:

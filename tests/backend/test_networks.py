@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eer.compiler.backend.builder import COARSEST
 from eer.compiler.backend.levels import assign_levels, steps_of
-from eer.compiler.backend.lower import COARSEST, coarsest
+from eer.compiler.backend.lower import coarsest
 from eer.compiler.backend.schedule import Rescaling, Step
 from eer.compiler.ir import interpret
 from eer.compiler.ir.tensor import TensorGraph
