@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
@@ -14,23 +13,11 @@ from eer.runtime.client import Client
 from eer.runtime.errors import ParameterError
 from eer.runtime.server import Server
 
+from .latency import Latency, ask, middle
 from .windows import Signal
 
 TOLERANCE = 5e-4
 """Share of labels that the compiler may let change: half of what the example may miss."""
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Milliseconds for one window alone: medians over some windows."""
-
-    encrypt: float
-    run: float
-    decrypt: float
-
-    @property
-    def total(self) -> float:
-        return self.encrypt + self.run + self.decrypt
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +47,11 @@ class Answers:
     encrypted: Signal
     latency: Latency | None
     sizes: Sizes | None
-    """Both of one window alone; None where no window was timed alone."""
+    """Both of one window alone, medians; None where no window was timed alone."""
     batch: int
     """Windows side by side in one ciphertext: as asked for, or fewer where fewer fit."""
     windows_per_second: float
-    """Of a whole batch, encryption and decryption included."""
+    """Of CPU time, in whole batches, encryption and decryption included."""
 
 
 def ask_encrypted(
@@ -89,9 +76,9 @@ def ask_encrypted(
         latency, sizes = _time(alone, windows[:timed])
     together = _side_by_side(onnx, calibration, labels, engine, batch)
     client, server, _ = _roles(together)
-    start = perf_counter()
+    start = process_time()
     answers = [client.decrypt(server.run(message)) for message in client.encrypt_all(windows)]
-    seconds = perf_counter() - start
+    seconds = process_time() - start
     name = together.client.outputs[0].name
     return Answers(
         polynomial=together.plaintext(windows)[name],
@@ -129,18 +116,8 @@ def _roles(compiled: CompiledModel) -> tuple[Client, Server, int]:
 
 def _time(compiled: CompiledModel, windows: Signal) -> tuple[Latency, Sizes]:
     client, server, key_bytes = _roles(compiled)
-    times: list[tuple[float, float, float]] = []
-    question = answer = b""
     # The first window only warms up: the server encodes the weights when they are first used.
-    for window in (windows[0], *windows):
-        start = perf_counter()
-        question = client.encrypt(window[np.newaxis])
-        sent = perf_counter()
-        answer = server.run(question)
-        back = perf_counter()
-        client.decrypt(answer)
-        times.append((sent - start, back - sent, perf_counter() - back))
-    encrypt, run, decrypt = (1e3 * median(stage) for stage in zip(*times[1:], strict=True))
+    asked = [ask(client, server, window) for window in (windows[0], *windows)][1:]
     params = compiled.client.params
     sizes = Sizes(
         engine=params.engine,
@@ -151,7 +128,7 @@ def _time(compiled: CompiledModel, windows: Signal) -> tuple[Latency, Sizes]:
         security_bits=params.security_bits,
         rotation_keys=len(compiled.client.rotations),
         evaluation_key_bytes=key_bytes,
-        question_bytes=len(question),
-        answer_bytes=len(answer),
+        question_bytes=len(asked[-1].question),
+        answer_bytes=len(asked[-1].answer),
     )
-    return Latency(encrypt, run, decrypt), sizes
+    return middle([one.latency for one in asked]), sizes

@@ -31,7 +31,7 @@ class Protocol:
     engine: str | None = "seal"
     """None: in the clear only."""
     batch: int = 16
-    timed: int = 5
+    timed: int = 15
     """Windows that are timed alone, in each of the first `timed_folds` folds: all folds' programs
     are alike, and compiling one more for each takes long."""
     timed_folds: int = 3

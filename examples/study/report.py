@@ -9,8 +9,9 @@ from statistics import median
 
 from rich.table import Table
 
-from .encrypted import Latency, Sizes
+from .encrypted import Sizes
 from .folds import FoldResult, Protocol, Scores, score
+from .latency import Latency, middle
 from .recipe_choice import winners
 from .windows import Windows
 
@@ -29,7 +30,7 @@ def title(windows: Windows, protocol: Protocol) -> str:
 
 def table(windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...]) -> Table:
     """Accuracy by subject and pooled, macro-F1, agreement of encrypted with plaintext, latency."""
-    columns = ("plaintext", "polynomial", "encrypted", "agreement", "ms")
+    columns = ("plaintext", "polynomial", "encrypted", "agreement", "CPU ms")
     mark = "SYNTHETIC" if windows.synthetic else None
     result = Table("subject", "windows", title=mark, title_style="bold yellow")
     for name in columns if protocol.engine else columns[:1]:
@@ -44,7 +45,7 @@ def table(windows: Windows, protocol: Protocol, folds: tuple[FoldResult, ...]) -
     result.add_row("macro-F1", "", *(f"{value:.4f}" for value in f1 if value is not None))
     notes = [f"quick: at most {protocol.limit} windows a subject"] if protocol.limit else []
     if protocol.engine:
-        notes.append("ms: one window alone, from encryption to decryption")
+        notes.append("CPU ms: one window alone, from encryption to decryption")
     result.caption = "; ".join(notes) or None
     return result
 
@@ -61,7 +62,7 @@ def summary(protocol: Protocol, folds: tuple[FoldResult, ...]) -> str:
         f"log2(QP) {sizes.log_qp:.0f}, {sizes.security_bits}-bit security; "
         f"keys {sizes.evaluation_key_bytes / 1e6:.1f} MB once, "
         f"{sizes.question_bytes / 1e3:.0f} kB a question, {sizes.answer_bytes / 1e3:.0f} kB an "
-        f"answer; {rate:.0f} windows/s with {answers[0].batch} in one ciphertext"
+        f"answer; {rate:.0f} windows a second of CPU time with {answers[0].batch} in one ciphertext"
     )
 
 
@@ -75,11 +76,11 @@ def write_json(
         "synthetic": windows.synthetic,
         "command": command,
         "protocol": asdict(protocol),
-        "pooled": asdict(score(folds, count)) | {"latency_ms": _latency(folds)},
+        "pooled": asdict(score(folds, count)) | {"latency_ms": _facts(folds)},
         "folds": [
             {"subject": fold.subject, "recipe": asdict(fold.recipe)}
             | asdict(score((fold,), count))
-            | {"latency_ms": _stages(fold)}
+            | {"latency_ms": _facts((fold,))}
             for fold in folds
         ],
         "sizes": None if (sizes := _sizes(folds)) is None else sizes.to_json(),
@@ -122,24 +123,20 @@ def write_plot(
     pyplot.close(figure)
 
 
-def _cells(scores: Scores, latency: float | None) -> list[str]:
+def _cells(scores: Scores, latency: Latency | None) -> list[str]:
     values = (scores.plaintext, scores.polynomial, scores.encrypted, scores.agreement)
     cells = [str(scores.windows), *(f"{value:.4f}" for value in values if value is not None)]
-    return cells if latency is None else [*cells, f"{latency:.0f}"]
+    return cells if latency is None else [*cells, f"{latency.cpu.total:.0f}"]
 
 
-def _latencies(folds: tuple[FoldResult, ...]) -> list[Latency]:
-    return [f.answers.latency for f in folds if f.answers and f.answers.latency]
+def _latency(folds: tuple[FoldResult, ...]) -> Latency | None:
+    """From a window to its answer: the median over the folds that were timed."""
+    timed = [f.answers.latency for f in folds if f.answers and f.answers.latency]
+    return middle(timed) if timed else None
 
 
-def _latency(folds: tuple[FoldResult, ...]) -> float | None:
-    """Milliseconds from a window to its answer: the median over the folds that were timed."""
-    totals = [latency.total for latency in _latencies(folds)]
-    return median(totals) if totals else None
-
-
-def _stages(fold: FoldResult) -> dict[str, float] | None:
-    return next((asdict(latency) for latency in _latencies((fold,))), None)
+def _facts(folds: tuple[FoldResult, ...]) -> dict[str, object] | None:
+    return None if (found := _latency(folds)) is None else asdict(found)
 
 
 def _sizes(folds: tuple[FoldResult, ...]) -> Sizes | None:
@@ -161,7 +158,7 @@ def markdown(
         cells = [f"{figure:.4f}" for figure in (*figures, found.encrypted_f1) if figure is not None]
         rows.append(f"| {name} | {found.windows} | {' | '.join(cells)} |")
     latency = _latency(folds)
-    timed = "" if latency is None else f" One window alone: {latency:.0f} ms, encryption included."
+    timed = "" if latency is None else f" One window alone: {latency}, encryption included."
     chosen = winners(protocol.tried, [fold.recipe for fold in folds])
     return "\n".join(
         (

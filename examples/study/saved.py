@@ -14,8 +14,9 @@ import numpy as np
 
 from eer.runtime.errors import DataError
 
-from .encrypted import Answers, Latency, Sizes
+from .encrypted import Answers, Sizes
 from .folds import FoldResult
+from .latency import Latency
 from .training import Recipe
 from .windows import Windows
 
@@ -76,7 +77,7 @@ def saved_fold(folder: Path, subject: str, mark: str) -> FoldResult | None:
             answers = Answers(
                 polynomial=arrays["polynomial"],
                 encrypted=arrays["encrypted"],
-                latency=None if facts["latency"] is None else Latency(**facts["latency"]),
+                latency=Latency.from_json(found) if (found := facts["latency"]) else None,
                 sizes=None if facts["sizes"] is None else Sizes(**facts["sizes"]),
                 batch=facts["batch"],
                 windows_per_second=facts["windows_per_second"],

@@ -41,16 +41,3 @@ class Costs:
 
     def to_json(self) -> dict[str, object]:
         return asdict(self) | {"update_seconds": self.update_seconds}
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Milliseconds for one window alone, medians: encryption, server, decryption."""
-
-    encrypt: float
-    run: float
-    decrypt: float
-
-    @property
-    def total(self) -> float:
-        return self.encrypt + self.run + self.decrypt

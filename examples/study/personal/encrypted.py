@@ -14,7 +14,6 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -27,8 +26,9 @@ from eer.runtime.personal import PersonalModel
 from eer.runtime.personalise import StepReport, personalise
 
 from ..encrypted import TOLERANCE
+from ..latency import Latency, ask, middle
 from ..windows import Signal
-from .costs import Costs, Pace, StepCost
+from .costs import Costs, StepCost
 from .head import BIAS, STATE, WEIGHT
 from .learning import (
     Adaptation,
@@ -226,28 +226,18 @@ def learn_encrypted(
     return Learned(heads, polynomial, encrypted, costs)
 
 
-def paces(
+def latencies(
     general: CompiledModel, personal: CompiledModel, head: Head, windows: Signal
-) -> tuple[Pace, Pace]:
+) -> tuple[Latency, Latency]:
     """How fast the general and the personal model answer one window alone, taken in turns."""
-    parties = [Party.of(model) for model in (general, personal)]
-    state = parties[1].server.load_state(parties[1].client.encrypt_state(_named(head)))
-    times: tuple[list[tuple[float, ...]], ...] = ([], [])
+    one, other = Party.of(general), Party.of(personal)
+    own = other.server.load_state(other.client.encrypt_state(_named(head)))
+    found: tuple[list[Latency], list[Latency]] = ([], [])
     # The first window only warms up: the server encodes the weights when they are first used.
     for window in (windows[0], *windows):
-        for number, party in enumerate(parties):
-            at = [perf_counter()]
-            question = party.client.encrypt({"window": window[np.newaxis]})
-            at.append(perf_counter())
-            answer = party.server.run(question, state=state if number else None)
-            at.append(perf_counter())
-            party.client.decrypt(answer)
-            at.append(perf_counter())
-            times[number].append(tuple(np.diff(at)))
-    found = [
-        Pace(*(1e3 * median(stage) for stage in zip(*taken[1:], strict=True))) for taken in times
-    ]
-    return found[0], found[1]
+        found[0].append(ask(one.client, one.server, window).latency)
+        found[1].append(ask(other.client, other.server, window, own).latency)
+    return middle(found[0][1:]), middle(found[1][1:])
 
 
 def _exact(

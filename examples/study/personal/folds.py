@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from eer.compiler import CompiledModel
 
+from ..latency import Latency
 from ..metrics import accuracy
 from ..normalise import with_bounds
 from ..training import Recipe
 from ..windows import Codes, Task, Windows
-from .costs import Costs, Pace
-from .encrypted import compile_programs, compile_scores, compile_step, learn_encrypted, paces
+from .costs import Costs
+from .encrypted import compile_programs, compile_scores, compile_step, latencies, learn_encrypted
 from .learning import Adaptation, head_scores, supervised_only, trunk_values
 from .user import General, User, trained_without
 
@@ -35,7 +36,7 @@ class PersonalProtocol:
     engine: str | None = "seal"
     """None: in the clear only."""
     batch: int = 16
-    timed: int = 5
+    timed: int = 15
     timed_folds: int = 3
     alone: Adaptation | None = None
     """How a head is learned from the labelled windows alone, to compare with; None: as
@@ -66,8 +67,8 @@ class Encrypted:
     encrypted: Codes
     curve: NDArray[np.float64]
     costs: Costs
-    general_pace: Pace | None
-    personal_pace: Pace | None
+    general_latency: Latency | None
+    personal_latency: Latency | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,14 +167,16 @@ def _encrypted(
         settings,
         progress,
     )
-    general_pace = personal_pace = None
+    general_latency = personal_latency = None
     if timed:
         progress("timing one window alone")
         everybodys, own = (
             compile_scores(start, training, heads, labels=labels, engine=engine, batch=1)
             for heads in (None, programs.heads)
         )
-        general_pace, personal_pace = paces(everybodys, own, learned.heads[-1], user.later[:timed])
+        general_latency, personal_latency = latencies(
+            everybodys, own, learned.heads[-1], user.later[:timed]
+        )
     trunk = trunk_values(start, user.later)
     return Encrypted(
         polynomial=learned.polynomial.argmax(axis=1),
@@ -185,6 +188,6 @@ def _encrypted(
             ]
         ),
         costs=learned.costs,
-        general_pace=general_pace,
-        personal_pace=personal_pace,
+        general_latency=general_latency,
+        personal_latency=personal_latency,
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..windows import Windows
 from .folds import PersonalFold, PersonalProtocol
-from .report import by_subject, paces, title, ways
+from .report import by_subject, latencies, title, ways
 
 
 def write_plots(
@@ -25,7 +25,7 @@ def write_plots(
     pictures = {"subjects.png": _subjects, "learning.png": _learning, "latency.png": _latency}
     written = []
     for name, draw in pictures.items():
-        if draw is _latency and paces(folds)[0] is None:
+        if draw is _latency and latencies(folds)[0] is None:
             continue
         figure, axes = pyplot.subplots(figsize=(9, 4), layout="constrained")
         draw(axes, protocol, folds)
@@ -77,15 +77,15 @@ def _mean(curves: list[NDArray[np.float64]], length: int) -> NDArray[np.float64]
 
 
 def _latency(axes: Any, protocol: PersonalProtocol, folds: tuple[PersonalFold, ...]) -> None:
-    """Stacked bars: encryption, server and decryption of one window alone."""
+    """Stacked bars: encryption, server and decryption of one window alone, as CPU time."""
     left = np.zeros(2)
-    found = [pace for pace in paces(folds) if pace is not None]
+    found = [one.cpu for one in latencies(folds) if one is not None]
     for stage, name in (("encrypt", "encryption"), ("run", "server"), ("decrypt", "decryption")):
-        lengths = np.array([getattr(pace, stage) for pace in found])
+        lengths = np.array([getattr(one, stage) for one in found])
         axes.barh(["general", "personal"], lengths, left=left, label=name)
         left += lengths
     for row, total in enumerate(left):
         axes.text(total, row, f" {total:.0f} ms", va="center")
     axes.set_xlim(0, left.max() * 1.15)
-    axes.set_xlabel("milliseconds for one window alone")
+    axes.set_xlabel("milliseconds of CPU time for one window alone")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))

@@ -11,11 +11,12 @@ import numpy as np
 from rich.table import Table
 from scipy.stats import wilcoxon
 
+from ..latency import Latency, middle
 from ..metrics import accuracy, macro_f1
 from ..recipe_choice import winners
 from ..report import SYNTHETIC
 from ..windows import Codes, Windows
-from .costs import Costs, Pace
+from .costs import Costs
 from .folds import PersonalFold, PersonalProtocol
 
 WAYS = ("general", "supervised", "plaintext", "polynomial", "encrypted")
@@ -113,25 +114,21 @@ def summary(protocol: PersonalProtocol, folds: tuple[PersonalFold, ...]) -> str:
         f"{median(cost.pseudo_seconds for cost in costs):.1f} s (medians); heads are within "
         f"{error:.1g} of those learned in the clear; keys {one.key_bytes / 1e6:.0f} MB once."
     )
-    general, personal = paces(folds)
+    general, personal = latencies(folds)
     if general and personal:
         text += (
-            f" One window alone: general {general.total:.0f} ms, personal {personal.total:.0f} ms "
-            f"({personal.total / general.total:.2f} times; encryption and decryption included)."
+            f" One window alone, encryption and decryption included: general {general}; personal "
+            f"{personal} ({personal.cpu.total / general.cpu.total:.2f} times the CPU time)."
         )
     return text
 
 
-def paces(folds: tuple[PersonalFold, ...]) -> tuple[Pace | None, Pace | None]:
+def latencies(folds: tuple[PersonalFold, ...]) -> tuple[Latency | None, Latency | None]:
     """Medians over the folds that were timed: the general model's, the personal one's."""
-    timed = [f.answers for f in folds if f.answers and f.answers.personal_pace]
-    if not timed:
-        return None, None
-    general, personal = (
-        [pace for answers in timed if (pace := getattr(answers, name)) is not None]
-        for name in ("general_pace", "personal_pace")
-    )
-    return _middle(general), _middle(personal)
+    answers = [fold.answers for fold in folds if fold.answers is not None]
+    general = [a.general_latency for a in answers if a.general_latency is not None]
+    personal = [a.personal_latency for a in answers if a.personal_latency is not None]
+    return middle(general) if general else None, middle(personal) if personal else None
 
 
 def write_json(
@@ -143,7 +140,7 @@ def write_json(
 ) -> None:
     """Everything in the table and the plots, with the command that made it."""
     count, shown = len(protocol.task.labels), ways(protocol)
-    general, personal = paces(folds)
+    general, personal = latencies(folds)
     content = {
         "title": title(windows, protocol),
         "synthetic": windows.synthetic,
@@ -225,9 +222,3 @@ def _pooled_rows(
 
 def _costs(folds: tuple[PersonalFold, ...]) -> list[Costs]:
     return [fold.answers.costs for fold in folds if fold.answers is not None]
-
-
-def _middle(found: list[Pace]) -> Pace:
-    return Pace(
-        *(median(getattr(p, name) for p in found) for name in ("encrypt", "run", "decrypt"))
-    )

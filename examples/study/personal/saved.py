@@ -13,8 +13,9 @@ import numpy as np
 
 from eer.runtime.errors import DataError
 
+from ..latency import Latency
 from ..saved import recipe_of
-from .costs import Costs, Pace, StepCost
+from .costs import Costs, StepCost
 from .folds import Encrypted, PersonalFold
 from .learning import Adaptation
 
@@ -38,9 +39,9 @@ def save_personal_fold(folder: Path, fold: PersonalFold, mark: str) -> None:
     if (answers := fold.answers) is not None:
         arrays |= {f"answers_{name}": getattr(answers, name) for name in _ANSWERS}
         facts["costs"] = asdict(answers.costs)
-        for pace in ("general_pace", "personal_pace"):
-            found = getattr(answers, pace)
-            facts[pace] = None if found is None else asdict(found)
+        for name in ("general_latency", "personal_latency"):
+            found = getattr(answers, name)
+            facts[name] = None if found is None else asdict(found)
     arrays["facts"] = np.array(json.dumps(facts))
     unfinished = folder / f"{fold.subject}.npz.part"
     with unfinished.open("wb") as file:
@@ -81,8 +82,8 @@ def _answers(arrays: dict[str, Any], facts: dict[str, Any]) -> Encrypted:
     costs = dict(facts["costs"])
     costs["steps"] = tuple(StepCost(**step) for step in costs["steps"])
     general, personal = (
-        None if facts[name] is None else Pace(**facts[name])
-        for name in ("general_pace", "personal_pace")
+        None if facts[name] is None else Latency.from_json(facts[name])
+        for name in ("general_latency", "personal_latency")
     )
     polynomial, encrypted, curve = (arrays[f"answers_{name}"] for name in _ANSWERS)
     return Encrypted(polynomial, encrypted, curve, Costs(**costs), general, personal)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from eer.runtime.errors import DataError
-from examples.study.personal.costs import Costs, Pace, StepCost
+from examples.study.latency import Latency, Stages
+from examples.study.personal.costs import Costs, StepCost
 from examples.study.personal.folds import Encrypted, PersonalFold
 from examples.study.personal.head import HeadStep, centred
 from examples.study.personal.learning import (
@@ -244,6 +245,9 @@ def test_without_trust_windows_without_labels_count_for_nothing(model: nn.Module
     assert supervised_only(Adaptation()) == Adaptation()
 
 
+LATENCY = Latency(Stages(1.0, 2.0, 3.0), Stages(1.5, 2.5, 3.5))
+
+
 def a_fold(encrypted: bool) -> PersonalFold:
     answers = None
     if encrypted:
@@ -253,7 +257,7 @@ def a_fold(encrypted: bool) -> PersonalFold:
             np.array([0, 0]),
             np.array([0.5, 1.0]),
             Costs(2.0, 0.5, (cost, cost), 8192, 3, 214.0, 1000),
-            Pace(1.0, 2.0, 3.0),
+            LATENCY,
             None,
         )
     wanted, general, supervised, plaintext = map(np.array, ([0, 1], [1, 1], [1, 0], [0, 1]))
@@ -284,7 +288,8 @@ def test_a_fold_is_kept_as_it_is(tmp_path: Path, encrypted: bool) -> None:
         assert found.answers is not None
         assert found.answers.costs == fold.answers.costs
         assert found.answers.costs.update_seconds == 5.5
-        assert (found.answers.general_pace, found.answers.personal_pace) == (Pace(1, 2, 3), None)
+        assert found.answers.general_latency == LATENCY
+        assert found.answers.personal_latency is None
         np.testing.assert_array_equal(found.answers.encrypted, fold.answers.encrypted)
     (tmp_path / "S2.npz").write_bytes(b"PK")
     with pytest.raises(DataError, match="cannot be read"):

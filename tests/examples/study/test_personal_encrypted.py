@@ -63,8 +63,8 @@ def test_learned_encrypted_as_in_the_clear(tmp_path: Path, few: int | None) -> N
     assert (answers.polynomial == fold.plaintext).mean() > 0.98
     assert (answers.encrypted == fold.plaintext).mean() > 0.95
     assert answers.costs.ring_dimension >= 4096
-    assert answers.general_pace is not None
-    assert answers.personal_pace is not None
+    assert answers.general_latency is not None
+    assert answers.personal_latency is not None
     assert "ms" in summary(protocol, (fold,))
     windows = people()
     assert "SYNTHETIC" in str(table(windows, protocol, (fold,)).title)
