@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from eer.runtime.errors import ParameterError
 
@@ -34,18 +35,34 @@ def lower_alternatives(
     """
     first: ParameterError | None = None
     for alternative in alternatives(graph):
-        found: list[tuple[TensorGraph, Lowered]] = []
-        for form in (alternative, rooted(alternative)):
-            if form is None:
-                continue
-            try:
-                found.append((form, lower(form, sample, target)))
-            except ParameterError as problem:
-                first = first or problem
-        if found:
-            return min(found, key=lambda made: _milliseconds(made[1], target))
+        moved = _rooted(alternative, sample, target)
+        # Roots are quicker nearly always: after them, little is looked at of the weights as given.
+        limit = inf if moved is None else _milliseconds(moved[1], target)
+        try:
+            as_given = lower(alternative, sample, target, limit)
+        except ParameterError as problem:
+            first = first or problem
+            as_given = None
+        if as_given is not None and _milliseconds(as_given, target) <= limit:
+            return alternative, as_given
+        if moved is not None:
+            return moved
     assert first is not None
     raise first
+
+
+def _rooted(
+    graph: TensorGraph, sample: Sample, target: Target
+) -> tuple[TensorGraph, Lowered] | None:
+    """The graph with its last weights as roots, and its model; None where there is none."""
+    form = rooted(graph)
+    if form is None:
+        return None
+    try:
+        made = lower(form, sample, target)
+    except ParameterError:
+        return None
+    return None if made is None else (form, made)
 
 
 def _milliseconds(lowered: Lowered, target: Target) -> float:

@@ -9,23 +9,24 @@ from math import inf, log2
 
 import numpy as np
 
-from eer.runtime.errors import InternalError, ModelError, ParameterError
+from eer.runtime.errors import InternalError, ParameterError
 from eer.runtime.params import CkksParams
 from eer.runtime.program import AddPlain, Conjugate, Program, Rotate, infer_levels
 from eer.runtime.scales import assign_scales
 
 from ..cost import CostModel
 from ..ir.interpret import evaluate
-from ..ir.tensor import Affine, Core, TensorGraph, Vector
+from ..ir.tensor import Core, TensorGraph, Vector
 from .assemble import Lowered, Sample, Target, assemble
 from .builder import COARSEST
 from .emit import emit
 from .gains import Gains
-from .levels import assign_levels, deepest_path, levels_used, steps_of
+from .levels import assign_levels, steps_of
 from .parameters import deepest, rescaling_as, rings, schedules
 from .planner import Plan, plan_graph
 from .predict import predict
 from .prices import Prices
+from .refusals import batch_too_large, refuse_constant_outputs, too_deep
 from .schedule import Rescaling, Schedule, Step
 from .simulate import OTHER_NOISE_BITS, SPARE_BITS, simulate
 from .walks import Road
@@ -48,16 +49,19 @@ EXACT = 1e-6
 """Largest difference between the slot and the tensor interpreter, relative to the outputs."""
 
 
-def lower(graph: TensorGraph, sample: Sample, target: Target) -> Lowered:
-    """The model on the smallest ring whose simulated noise `target` accepts.
+def lower(graph: TensorGraph, sample: Sample, target: Target, limit: float = inf) -> Lowered | None:
+    """The model on the smallest ring whose simulated noise `target` accepts; None where it is clear
+    that it takes more than `limit` milliseconds: where that is so on a ring, no larger one is
+    looked at.
 
     Idle slots are given room for other noise than the simulated one; where no ring has that room,
     what the simulation itself calls for. Raises ParameterError where no ring is deep, large or
     precise enough, ModelError where an output does not depend on the inputs, InternalError where
     the program does not compute what the graph does.
     """
-    _refuse_constant_outputs(graph)
-    plans = _Plans(graph, target, sample, steps_of(graph), evaluate(graph, sample.inputs))
+    refuse_constant_outputs(graph)
+    values = evaluate(graph, sample.inputs)
+    plans = _Plans(graph, target, sample, steps_of(graph), values, limit)
     try:
         return _lower(plans, SPARE_BITS + _other_noise(graph))
     except ParameterError:
@@ -80,7 +84,8 @@ class _Plans:
     """Plans for one graph, one on each ring, and what was simulated on the sample.
 
     The primes' sizes do not matter to a plan, and their number does so little that one is used for
-    all schedules.
+    all schedules. `slower` says that what was left on some ring takes more than `limit`
+    milliseconds.
     """
 
     graph: TensorGraph
@@ -88,8 +93,10 @@ class _Plans:
     sample: Sample
     steps: tuple[Step, ...]
     values: Sequence[Vector]
+    limit: float
     found: dict[int, _Known | ParameterError | None] = field(default_factory=dict)
     simulated: dict[tuple[str, int], Lowered] = field(default_factory=dict)
+    slower: bool = False
 
     @property
     def few(self) -> Sample:
@@ -124,7 +131,7 @@ class _Plans:
             return None
         slots = offered[0].params.slots
         if target.batch > slots:
-            raise _batch_too_large(target, slots)
+            raise batch_too_large(target, slots)
         usual = next((s for s in offered if s.precision >= USUAL_PRECISION), offered[-1])
         plan = plan_graph(graph, slots // target.batch, cost, target.search, usual.rescaling)
         eager = replace(plan, rescaling=Rescaling.eager(len(self.steps) - 1))
@@ -179,8 +186,9 @@ class _Plans:
         return None if exact.missing_bits(spare_bits) else replace(lowered, exact=exact)
 
 
-def _lower(plans: _Plans, spare_bits: int) -> Lowered:
-    """The model on the smallest ring that has a schedule which the target accepts."""
+def _lower(plans: _Plans, spare_bits: int) -> Lowered | None:
+    """The model on the smallest ring that has a schedule which the target accepts; None where what
+    might do on a ring is slower than the limit."""
     graph, target = plans.graph, plans.target
     refused: ParameterError | None = None
     for log_n in rings(target.engine, target.security):
@@ -189,12 +197,12 @@ def _lower(plans: _Plans, spare_bits: int) -> Lowered:
         except ParameterError as problem:
             refused = problem
             continue
-        if made is not None:
+        if made is not None or plans.slower:
             return made
     depth = len(plans.steps) - 1
     if refused is not None and depth <= deepest(target.engine):
         raise refused
-    raise _too_deep(graph, depth, target.engine)
+    raise too_deep(graph, depth, target.engine)
 
 
 def _on_ring(plans: _Plans, log_n: int, spare_bits: int) -> Lowered | None:
@@ -210,6 +218,10 @@ def _on_ring(plans: _Plans, log_n: int, spare_bits: int) -> Lowered | None:
     offered = list(plans.offered(log_n, headroom, known))
     few = plans.few
     while offered:
+        # Prices leave out what it takes to match scales: they are what a program takes at least.
+        plans.slower = min(known.prices.total(s.rescaling) for s in offered) > plans.limit
+        if plans.slower:
+            return None
         precise = max(offered, key=lambda s: s.precision)
         made = plans.tried(precise, plans.assembled(known.plan, precise), spare_bits, few)
         if isinstance(made, Lowered):
@@ -235,13 +247,15 @@ def _cheapest(
 ) -> Lowered | None:
     """The quickest model with a schedule of `offered` that the target accepts."""
     accepts, sample, few = plans.target.accepts, plans.sample, plans.few
-    # Prices leave out what it takes to match scales: they are what a program takes at least.
     waiting: list[tuple[float, int, Lowered | None]]
     candidates = [(s, road) for s in offered]
     waiting = [(known.prices.total(s.rescaling), k, None) for k, s in enumerate(offered)]
     heapify(waiting)
     while waiting:
         price, k, lowered = heappop(waiting)
+        plans.slower = price > plans.limit
+        if plans.slower:
+            return None
         candidate, own = candidates[k]
         if not accepts(_at_best(candidate, *seen, sample)):
             continue
@@ -286,25 +300,6 @@ def _at_best(
         name: exact + np.resize(noise[name], exact.shape) * factor
         for name, exact in sample.outputs.items()
     }
-
-
-def _refuse_constant_outputs(graph: TensorGraph) -> None:
-    for output in graph.outputs:
-        node = graph.nodes[output.node]
-        if isinstance(node.op, Affine) and not any(m.data.any() for m in node.op.matrices):
-            raise ModelError(
-                f"output '{output.name}' is the same for every input",
-                where=str(node.origin),
-                hint="leave it out of the model, or look for weights that became zero",
-            )
-
-
-def _batch_too_large(target: Target, slots: int) -> ParameterError:
-    return ParameterError(
-        f"a batch of {target.batch} windows does not fit: a ciphertext has {slots} slots on the "
-        f"largest ring that was tried with engine '{target.engine}'",
-        hint="compile with a smaller batch, or with --batch auto",
-    )
 
 
 def coarsest(program: Program, params: CkksParams) -> float:
@@ -353,25 +348,3 @@ def _check_exact(wanted: dict[str, Vector], found: dict[str, Vector]) -> None:
                 f"{error:.2g} even without noise",
                 hint="this is a bug in the layouts: please report it with the model",
             )
-
-
-def _too_deep(graph: TensorGraph, depth: int, engine: str) -> ParameterError:
-    """Name the nodes on the longest path and what each costs."""
-    lines = []
-    for number in deepest_path(graph):
-        node = graph.nodes[number]
-        if (cost := levels_used(node)) > 0:
-            kind = type(node.op).__name__.lower().replace("core", "activation")
-            lines.append(f"{cost} for {kind} {node.origin}")
-    limit = deepest(engine)
-    fits = (
-        f"the deepest that engine '{engine}' can go is about {limit} levels"
-        if depth > limit
-        else "the noise at this depth is above the tolerance on every ring that is large enough"
-    )
-    return ParameterError(
-        f"the model needs {depth} levels ({'; '.join(lines)}), and {fits}",
-        where=", ".join(str(graph.nodes[n].origin) for n in deepest_path(graph)[:1]) or None,
-        hint="remove layers, use activations of lower degree (--degree NODE=2, or train with "
-        "eer.compiler.training), or raise --tolerance",
-    )
