@@ -151,7 +151,7 @@ def _follow(
     def plain(number: int, position: int, which: int) -> _Noisy:
         scale = scales.plains[number][position]
         vector = np.repeat(program.plains[which], batch)
-        return _Noisy(vector, np.full(len(vector), noise.encoding_variance() / scale**2))
+        return _Noisy(vector, np.full(len(vector), noise.encoding_variance(vector) / scale**2))
 
     def finished(number: int, total: _Noisy, variance: float | Vector) -> _Noisy:
         return replace(total, variance=total.variance + variance / scales.values[number] ** 2)

@@ -27,8 +27,9 @@ from .schedule import Rescaling
 TOLERATED = 1.0
 """Bits of scale below which a difference is left to the exact scales of the plaintexts."""
 
-SMALLEST_WEIGHT = 12.0
-"""Bits that the scale of a plaintext should have, for its rounding not to be felt."""
+SMALLEST_WEIGHT, USUAL_WEIGHT = 12.0, 16.0
+"""Bits that the scale of a plaintext should have, for its rounding not to be felt: where there is
+no other way, and where there is."""
 
 COARSEST = 8.0
 """Bits of a plaintext's scale below which its rounding makes a program useless."""
@@ -118,19 +119,39 @@ class Builder:
         scale = self.log_scales[value.number]
         return self._emit(AddPlain(value.number, self._plain(values)), value.depth, scale)
 
-    def dot_plain(self, terms: Sequence[tuple[Value, Slots]], like: Value | None = None) -> Value:
-        """Sum of products with plaintext vectors, those of zeros left out; with the scale of `like`
-        where it is to be added to that."""
+    def dot_plain(
+        self,
+        terms: Sequence[tuple[Value, Slots]],
+        lowest: int | None = None,
+        like: Value | None = None,
+    ) -> Value:
+        """Sum of products with plaintext vectors, those of zeros left out: at the depth of the
+        lowest, or further down to end at `lowest`, if scales have room there; with the scale of
+        `like` where it is to be added to that."""
         kept = [term for term in terms if term[1].any()]
         depth = min(v.depth for v, _ in kept)
+        if lowest is not None:
+            held = [self.log_scales[v.number] for v, _ in kept]
+            downward = range(lowest + 1, depth)
+            depth = next((d for d in downward if self._has_room(d, held)), depth)
+        room = self._room(depth, SMALLEST_WEIGHT)
         wanted = self.rescaling.log_scales[depth - 1]
         if like is not None:
             wanted = self.log_scales[like.number]
         rescale = self.rescaling.rescales[depth]
-        room = None if wanted is None else wanted + self.rescaling.drops[depth] - SMALLEST_WEIGHT
         numbers = tuple(self._below(v, depth, room).number for v, _ in kept)
         plains = tuple(self._plain(p) for _, p in kept)
         return self._emit(DotPlain(numbers, plains, rescale, wanted), depth - 1, wanted)
+
+    def _room(self, depth: int, weight: float) -> float | None:
+        """log2 of the largest scale that plaintexts with a scale of `weight` bits may be multiplied
+        with at `depth`."""
+        wanted = self.rescaling.log_scales[depth - 1]
+        return None if wanted is None else wanted + self.rescaling.drops[depth] - weight
+
+    def _has_room(self, depth: int, held: Sequence[float | None]) -> bool:
+        room = self._room(depth, USUAL_WEIGHT)
+        return room is None or all(scale is not None and scale <= room for scale in held)
 
     def dot_cipher(self, pairs: Sequence[tuple[Value, Value]]) -> Value:
         """Sum of products of ciphertexts. A single product has a lower scale where a factor has."""

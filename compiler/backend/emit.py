@@ -201,7 +201,7 @@ def _contraction(
         total = builder.folded(total, plan.strides)
         for k, masks in plan.masks.items():
             addend = builder.down(operands[k][cipher], depth)
-            total = builder.add(total, builder.dot_plain([(addend, masks[cipher])], total))
+            total = builder.add(total, builder.dot_plain([(addend, masks[cipher])], like=total))
         results.append(builder.add_plain(total, plan.layout.place(bias, cipher)))
     return tuple(results)
 
@@ -210,14 +210,14 @@ def _polynomial(
     builder: Builder, plan: PolyPlan, layout: Layout, cipher: int, value: Value
 ) -> Value:
     registers = [value]
-    for step in plan.steps:
+    for step, latest in zip(plan.steps, plan.latest[1:], strict=True):
         match step:
             case Dot(pairs):
                 new = builder.dot_cipher([(registers[a], registers[b]) for a, b in pairs])
             case Weighted(regs, coefficients):
                 vectors = [layout.place(c, cipher) for c in coefficients]
                 terms = zip((registers[r] for r in regs), vectors, strict=True)
-                new = builder.dot_plain(list(terms))
+                new = builder.dot_plain(list(terms), value.depth - latest)
             case Shift(reg, constants):
                 new = builder.add_plain(registers[reg], layout.place(constants, cipher))
             case Sum(a, b):

@@ -15,6 +15,7 @@ from ..ir.poly_plan import Difference, PolyPlan, Shift, Step, Weighted, levels_o
 from ..ir.tensor import Polynomial, Vector
 from .poly_builder import Builder, Splits, split_table, trimmed
 from .poly_noise import probe
+from .square_chains import chain, moved
 
 NEGLIGIBLE = 2.0**-44
 """Coefficients below this share of a polynomial's size are zero."""
@@ -144,6 +145,8 @@ def _drafts(coefficients: Vector) -> Iterator[_Draft]:
     raised[-1] = sign * np.maximum(np.abs(raised[-1]), SMALLEST_LEAD * magnitude)
     if degree <= 4:
         yield from _shifted(raised, magnitude)
+    if degree == 8:
+        yield from _chained(raised, magnitude)
     for k, splits in _monic_tables(degree):
         yield _scaled(raised, magnitude, _monic_maker(raised, k, splits))
     for splits in _general_tables(degree):
@@ -204,11 +207,11 @@ def _shifted(coefficients: Vector, magnitude: Vector) -> Iterator[_Draft]:
     degree = len(coefficients) - 1
     powers = _monomials(coefficients)
     s = powers[degree - 1] / (degree * powers[degree])
-    moved = _taylor(powers, -s)
+    shifted = moved(powers, -s)
 
     def make(scale: Vector) -> _Draft:
-        lead = moved[degree] / scale**degree
-        inner = [moved[j] / (lead * scale**j) for j in range(degree)]
+        lead = shifted[degree] / scale**degree
+        inner = [shifted[j] / (lead * scale**j) for j in range(degree)]
         builder = Builder(scale)
         square = builder.dot((0, 0))
         if degree == 3:
@@ -225,23 +228,28 @@ def _shifted(coefficients: Vector, magnitude: Vector) -> Iterator[_Draft]:
     yield _scaled(coefficients, magnitude, make)
 
 
+def _chained(coefficients: Vector, magnitude: Vector) -> Iterator[_Draft]:
+    """Degree 8, even but for a linear term: two squares, and the difference of two more."""
+    found = chain(_monomials(coefficients))
+    if found is None:
+        return
+
+    def make(scale: Vector) -> _Draft:
+        lead = found.lead / scale**found.degree
+        steps = found.steps(scale[None, :])
+        return _Draft(steps, scale, scale * found.start, lead, found.lead * found.constant)
+
+    yield _scaled(coefficients, magnitude, make)
+
+
 def _monomials(coefficients: Vector) -> Vector:
-    """Power-basis coefficients of polynomials of degree at most 4, column by column."""
+    """Power-basis coefficients of polynomials of degree at most 8, column by column."""
     size = len(coefficients)
     change = np.zeros((size, size))
     for j in range(size):
         power = chebyshev.cheb2poly(np.eye(size)[j, : j + 1])
         change[: len(power), j] = power
     return change @ coefficients
-
-
-def _taylor(powers: Vector, at: Vector) -> Vector:
-    """Coefficients in powers of (t - at), by repeated synthetic division."""
-    moved = powers.copy()
-    for i in range(len(moved)):
-        for j in range(len(moved) - 2, i - 1, -1):
-            moved[j] = moved[j] + at * moved[j + 1]
-    return moved
 
 
 def _bases(degree: int) -> Iterator[frozenset[int]]:

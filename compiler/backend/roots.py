@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array, vstack
 
+from ..ir.poly_plan import PolyPlan
 from ..ir.tensor import Affine, Core, Node, Readout, TensorGraph
-from .square_chains import chain_of
+from .square_chains import Chain, chain_of
 
 MOST_COPIES = 3
 """Copies of what is squared, one for every two outputs: with more of them the map that makes them
@@ -78,11 +79,18 @@ def _move(graph: TensorGraph, nodes: list[Node], last: int) -> None:
         shape=shape,
         origin=origin,
     )
-    nodes[square] = replace(core, op=Core(chain.scaled(roots, core.op.plan)), shape=shape)
+    nodes[square] = replace(core, op=Core(_scaled(core.op.plan, chain, roots)), shape=shape)
     readout = Readout(
         owner[0::2].reshape(-1), owner[1::2].reshape(-1), shift.reshape(-1), layer.size
     )
     nodes[last] = replace(layer, op=readout, origin=origin)
+
+
+def _scaled(plan: PolyPlan, chain: Chain, roots: NDArray[np.complex128]) -> PolyPlan:
+    """The chain of roots * t in place of a plan's steps; pre and post are in the maps around it."""
+    one, zero = np.ones(roots.size), np.zeros(roots.size)
+    steps = chain.steps(roots)
+    return PolyPlan(plan.degree, one, zero, one, zero, steps, plan.growth, plan.condition)
 
 
 def _rows(matrix: csr_array, roots: NDArray[np.complex128]) -> csr_array:

@@ -95,6 +95,17 @@ class PolyPlan:
         return tuple(depths)
 
     @property
+    def latest(self) -> tuple[int, ...]:
+        """The same, evaluated as late as the core's depth allows."""
+        found = [self.depth] * (len(self.steps) + 1)
+        for number in range(len(self.steps), 0, -1):
+            step = self.steps[number - 1]
+            cost = 1 if isinstance(step, Dot | Weighted) else 0
+            for register in registers_read(step):
+                found[register] = min(found[register], found[number] - cost)
+        return tuple(found)
+
+    @property
     def depth(self) -> int:
         """Levels from input to core: what the polynomial costs when pre and post are absorbed."""
         return self.depths[-1]

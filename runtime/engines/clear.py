@@ -31,7 +31,9 @@ class NoiseModel:
     """Gaussian CKKS noise in the slots, reproducible from `seed`.
 
     Standard deviations of one slot's real part, times the scale: fresh encryption
-    sigma*sqrt(N/2); encoding a plaintext (its coefficients are rounded) sqrt(N/24); rescaling
+    sigma*sqrt(N/2); encoding a plaintext (its coefficients are rounded) sqrt(N/24), or, where it is
+    real and has no imaginary parts to err in, sqrt(N/12): one that repeats after p slots has 2p
+    coefficients in place of N, and errs the same in every repetition; rescaling
     sqrt((1 + h)/12 * N/2) with h = 2N/3 for a uniform ternary secret, and, with three polynomials,
     sqrt((1 + h + 2h^2)/12 * N/2): the third error comes times the secret's square;
     key switching adds to a rescaling's, for each digit in [0, q), sigma*q/P*sqrt(N/12 * N/2) for
@@ -105,8 +107,21 @@ class ClearEngine(CheckedEngine):
         sigma = self._noise.sigma if self._noise else 0.0
         return sigma * sigma * self.params.ring_dimension / 2
 
-    def encoding_variance(self) -> float:
-        return self.params.ring_dimension / 24
+    def encoding_variance(self, values: Slots) -> float:
+        """Of the real parts of `values`, times the scale's square."""
+        return _period(values) / (12.0 if _is_complex(values) else 6.0)
+
+    def rounded(self, values: Slots, scale: float) -> Slots:
+        """`values` as a plaintext of this scale has them."""
+        if self._noise is None:
+            return values.copy()
+        deviation = math.sqrt(self.encoding_variance(values)) / scale
+        period = _period(values)
+        errors = self._drawn()[:period] * deviation
+        if self._noise.imaginary and _is_complex(values):
+            errors = errors + 1j * (self._drawn()[:period] * deviation)
+        found: Slots = values + np.tile(errors, self.slots // period)
+        return found
 
     def rescale_variance(self, parts: int = 2) -> float:
         n = self.params.ring_dimension
@@ -170,8 +185,7 @@ class ClearEvaluator(CheckedEvaluator):
     _engine: ClearEngine
 
     def _encode(self, values: Slots, level: int, scale: float, summand: bool) -> Slots:
-        deviation = math.sqrt(self._engine.encoding_variance())
-        return self._engine.noisy(values.copy(), deviation, scale)
+        return self._engine.rounded(values, scale)
 
     def _rotate(self, a: Ciphertext, step: int) -> Slots:
         turned = np.concatenate((a.handle[step:], a.handle[:step]))
@@ -238,6 +252,18 @@ def _mean_gain(params: CkksParams) -> Vector:
         power = power * 3 % (2 * n)
     gain: Vector = 1.0 / np.sin(np.pi * powers / (2 * n)) ** 2
     return gain
+
+
+def _period(values: Slots) -> int:
+    """After how many slots, a power of two, `values` repeats."""
+    period = len(values)
+    while period > 1 and np.array_equal(values[: period // 2], values[period // 2 : period]):
+        period //= 2
+    return period
+
+
+def _is_complex(values: Slots) -> bool:
+    return np.iscomplexobj(values) and bool(values.imag.any())
 
 
 def sum_of_products(pairs: Sequence[tuple[Slots, Slots]]) -> Slots:

@@ -66,6 +66,20 @@ def test_values_of_different_depths_meet_at_the_lower() -> None:
     assert builder.instructions == [DotCipher(((0, 0),)), LevelDown(0, 2), Add(1, 2)]
 
 
+def test_products_with_plaintexts_wait_for_where_they_are_wanted() -> None:
+    builder = started(3)
+    x = builder.input(0)
+    assert builder.dot_plain([(x, ONES)], 1).depth == 1
+    assert builder.instructions == [LevelDown(0, 2), DotPlain((0 + 1,), (0,))]
+
+
+@pytest.mark.parametrize(("held", "depth"), [(40.0, 1), (60.0, 2)])
+def test_they_wait_as_long_as_plaintexts_can_be_precise(held: float, depth: int) -> None:
+    # Further down, what plaintexts of 16 bits are multiplied with has a scale of up to 54 bits.
+    builder = Builder(8, scheduled(0.0, 0.0, 40.0, 60.0, scales=(30.0, 30.0, 30.0, held)), (3,))
+    assert builder.dot_plain([(builder.input(0), ONES)], 1).depth == depth
+
+
 def test_labels_follow_the_instructions() -> None:
     builder = started(1)
     builder.label = "first"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.polynomial import chebyshev
 from scipy.sparse import csr_array
 
 from eer.compiler.backend.absorb import absorb
@@ -36,13 +37,17 @@ def convolution(seed: int, outputs: int) -> TensorGraph:
 
 
 def activations(degree: int, seed: int, outputs: int) -> TensorGraph:
-    """Polynomials of a degree, even but for a linear term, before the last layer."""
+    """Polynomials of a degree, even but for a linear term, before the last layer: softened absolute
+    values, as smooth versions of ReLU are beside a linear term."""
     net = Net(seed)
     h = net.polynomial(net.affine(net.input(9), size=7), 2)
     h = net.polynomial(net.affine(h, size=6), degree)
     op = net.nodes[h].op
     assert isinstance(op, Polynomial)
-    op.chebyshev[3::2] = 0.0
+    t = np.cos(np.pi * (np.arange(64) + 0.5) / 64)
+    softness = np.random.default_rng(seed).uniform(0.05, 0.4, op.chebyshev.shape[1])
+    even = chebyshev.chebfit(t, np.sqrt(t[:, None] ** 2 + softness**2), degree)
+    op.chebyshev[::2], op.chebyshev[3::2] = even[::2], 0.0
     return net.graph(net.affine(h, size=outputs))
 
 

@@ -64,6 +64,30 @@ def test_the_noise_model_has_the_size_of_real_noise() -> None:
         assert 0.5 < modelled[operation].std() / error.std() < 2, operation
 
 
+@pytest.mark.parametrize("period", [1, 64, 4096])
+@pytest.mark.parametrize("imaginary", [0.0, 1.0])
+def test_weights_are_rounded_as_finely_as_they_vary(period: int, imaginary: float) -> None:
+    """At a scale so small that rounding of the weights is all that is felt."""
+    rng = np.random.default_rng(period)
+    once = rng.uniform(-1, 1, period) + imaginary * 1j * rng.uniform(-1, 1, period)
+    weights = np.tile(once if imaginary else once.real, PARAMS.slots // period)
+    scale = 2.0**12
+    sizes = []
+    for engine in (ClearEngine(PARAMS, _noise(1)), open_engine(PARAMS, "seal")):
+        key, data = engine.generate_keys(())
+        ev = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, ()))
+        x = rng.uniform(-1, 1, engine.slots)
+        product = ev.dot_plain(
+            [engine.encrypt(key, x, 2, SCALE)], [ev.prepare_plain(weights, 2, scale)], False
+        )
+        sizes.append(np.std(engine.decrypt(key, product) - x * weights.real) * scale)
+    modelled, real = sizes
+    if period == 1:  # A single coefficient errs, by anything up to a half.
+        assert max(sizes) < 1
+    else:
+        assert 0.5 < modelled / real < 2
+
+
 def test_noise_of_imaginary_parts_is_left_out_unless_asked_for() -> None:
     """Real values stay real then, and their noise is drawn as it always was."""
     engine = ClearEngine(PARAMS, NoiseModel(seed=1))
