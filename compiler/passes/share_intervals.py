@@ -14,6 +14,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ..ir.tensor import Polynomial, TensorGraph, Vector
 
@@ -41,14 +43,11 @@ def _shared(polynomial: Polynomial) -> Polynomial:
     values = _values(polynomial, (low + high) / 2 + (high - low) / 2 * points)
     size = np.abs(values).max(axis=0, initial=0.0)
     size[size == 0] = 1.0
-    rounded = np.round(values / size, DIGITS)
-    keys = np.vstack([rounded, np.round(np.log2(size), DIGITS)])
-    _, group = np.unique(keys, axis=1, return_inverse=True)
-    group = group.reshape(-1)
+    group = _alike(np.vstack([values / size, np.log2(size)]))
     coefficients = polynomial.chebyshev.copy()
     center, radius = polynomial.center.copy(), polynomial.radius.copy()
     nodes = chebyshev.chebpts1(polynomial.degree + 1)
-    for g in range(int(group.max()) + 1):
+    for g in np.unique(group):
         members = np.flatnonzero(group == g)
         bottom = float((polynomial.center - polynomial.radius)[members].min())
         top = float((polynomial.center + polynomial.radius)[members].max())
@@ -62,6 +61,23 @@ def _shared(polynomial: Polynomial) -> Polynomial:
         coefficients[:, members] = shared[:, None]
         center[members], radius[members] = middle, half
     return replace(polynomial, chebyshev=coefficients, center=center, radius=radius)
+
+
+def _alike(keys: Vector) -> Index:
+    """A number for each column of `keys`, the same for those that agree to DIGITS decimals.
+
+    What lies on both sides of where rounding turns is together when all is moved by half a unit.
+    """
+    units = keys * 10.0**DIGITS
+    first, second = (
+        np.unique(np.floor(units + moved), axis=1, return_inverse=True)[1].reshape(-1)
+        for moved in (0.0, 0.5)
+    )
+    count = len(first)
+    ones = np.ones(count, dtype=bool)
+    links = coo_array((ones, (first, second + count)), shape=(2 * count, 2 * count))
+    found: Index = connected_components(links, directed=False)[1][first]
+    return found
 
 
 def _agree(
