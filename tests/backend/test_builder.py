@@ -139,7 +139,7 @@ def test_a_factor_that_lacks_a_few_bits_is_multiplied_as_it_is() -> None:
     x, weight, bias = (builder.input(n) for n in range(3))
     square = builder.dot_cipher([(x, x)])
     product = builder.dot_cipher([(square, builder.settled(weight, 1))])
-    total = builder.add(product, builder.dot_plain([(bias, ONES)], product))
+    total = builder.add(product, builder.dot_plain([(bias, ONES)], like=product))
     assert [builder.log_scales[v.number] for v in (square, weight, product, total)] == [
         28,
         24,
