@@ -27,6 +27,9 @@ FEWEST_TO_HOLD_OUT = 32
 WIDENINGS = (0.0, 0.1, 0.2)
 """Added to the margin, in turn, as long as held-out values fall outside of intervals."""
 
+SHALLOWER = (4, 8, 16)
+"""Largest degrees whose agreement is told where the tolerance cannot be met."""
+
 HARMLESS_DEGREE = 4
 """Up to this degree a value outside the interval is off, but does not explode."""
 
@@ -107,6 +110,7 @@ def replace_activations(
         if not any(outside[n] > 0.0 and d > HARMLESS_DEGREE for n, d in degrees.items()):
             break
 
+    shallower = () if held_out.accepted else _shallower(trial, groups, degrees, options)
     final = trial.on_all(_take(ranges, order[:FINAL_ROWS]))
     verdict = _judge(final, (slice(None),), options.tolerance)(degrees)
     if not verdict.accepted and held_out.accepted:
@@ -123,7 +127,7 @@ def replace_activations(
         ranges.count,
         ranges.calibrated,
         levels(graph, degrees),
-        (*ranges.warnings, *_warnings(held_out, verdict, fits, options)),
+        (*ranges.warnings, *_warnings(held_out, verdict, fits, options, shallower)),
     )
     return replaced, report
 
@@ -205,6 +209,24 @@ def _outside(trial: Rehearsal, degrees: Mapping[int, int]) -> dict[int, float]:
     return {n: trial.fitter(n, degrees).outside(d) for n, d in degrees.items()}
 
 
+def _shallower(
+    trial: Rehearsal, groups: tuple[Group, ...], degrees: Mapping[int, int], options: Options
+) -> tuple[str, ...]:
+    """What smaller degrees than `degrees` come to, of as many levels each as the largest degree."""
+    judged = _judge(trial, (trial.held_rows,), options.tolerance)
+    told = []
+    for largest in SHALLOWER:
+        lower = {
+            n: degrees[n] if group.degree is not None else min(largest, degrees[n])
+            for group in groups
+            for n in group.nodes
+        }
+        saved = levels(trial.graph, degrees) - levels(trial.graph, lower)
+        if saved > 0:
+            told.append(f"{largest}: {judged(lower).agreement:.1%}, {saved} levels fewer")
+    return tuple(told)
+
+
 def _fit(
     final: Rehearsal, number: int, degrees: Mapping[int, int], outside: float
 ) -> ActivationFit:
@@ -261,16 +283,22 @@ def _moved(polynomial: Polynomial, x: Vector, margin: float) -> Polynomial:
 
 
 def _warnings(
-    held_out: Verdict, verdict: Verdict, fits: tuple[ActivationFit, ...], options: Options
+    held_out: Verdict,
+    verdict: Verdict,
+    fits: tuple[ActivationFit, ...],
+    options: Options,
+    shallower: tuple[str, ...],
 ) -> list[str]:
     warnings = []
     if not held_out.accepted:
+        quicker = "; ".join(shallower)
         warnings.append(
             f"polynomials up to degree {options.max_degree} do not meet the tolerance of "
             f"{options.tolerance:g}: labels agree on {held_out.agreement:.1%} of held-out "
             f"calibration windows, the largest error is {held_out.error:.2g} of the outputs' "
             "range. Raise the tolerance or the largest degree, give more calibration data, or "
             "train with polynomial activations (eer.compiler.training)"
+            + (f". Quicker, by largest degree (--max-degree): {quicker}" if quicker else "")
         )
     elif not verdict.accepted:
         warnings.append(

@@ -192,6 +192,19 @@ def test_a_tolerance_that_cannot_be_met_is_said() -> None:
     assert np.all(np.isfinite(outputs(result, {"x": data()})["y"]))
 
 
+def test_what_is_quicker_is_told_where_the_tolerance_cannot_be_met() -> None:
+    graph = mlp(relu(), relu())
+    options = Options(tolerance=0.001)
+    _, report = replaced(graph, options)
+    warning = next(w for w in report.warnings if "do not meet the tolerance" in w)
+    _, shallow = replaced(graph, replace(options, max_degree=8))
+    agreement, saved = shallow.held_out.agreement, report.levels - shallow.levels
+    assert {f.degree for f in shallow.fits} == {8}
+    assert f"8: {agreement:.1%}, {saved} levels fewer" in warning
+    _, fixed = replaced(graph, replace(options, degrees={"act0": 3, "act1": 3}))
+    assert "Quicker" not in fixed.warnings[0]
+
+
 def test_a_regression_output_keeps_within_the_tolerance_of_its_range() -> None:
     graph = mlp(silu(), silu())
     head = Affine((csr_array(np.array([[1.0, -0.5, 0.25]])),), np.zeros(1))
