@@ -102,17 +102,19 @@ def summary(protocol: PersonalProtocol, folds: tuple[PersonalFold, ...]) -> str:
         return text
     one, error = costs[0], max(step.error for cost in costs for step in cost.steps)
     steps = [step for cost in costs for step in cost.steps]
+    parts = f"the trunk's values {median(cost.values_seconds for cost in costs):.1f} s"
+    if protocol.settings.few is not None:
+        parts += f" and pseudo-labels {median(cost.pseudo_seconds for cost in costs):.1f} s"
     text += (
         f" {protocol.engine}: a step on ring 2^{one.ring_dimension.bit_length() - 1}, "
         f"{one.levels} levels, log2(QP) {one.log_qp:.0f}, takes "
-        f"{median(s.server for s in steps):.1f} s at the server and "
-        f"{median(s.client for s in steps):.1f} s at the client, "
+        f"{median(s.server for s in steps):.2f} s at the server and "
+        f"{median(s.client for s in steps):.2f} s at the client, "
         f"{median(s.up for s in steps) / 1e6:.1f} MB up and "
         f"{median(s.down for s in steps) / 1e6:.1f} MB down; a whole update "
-        f"{median(cost.update_seconds for cost in costs):.1f} s, of which the trunk's values "
-        f"{median(cost.values_seconds for cost in costs):.1f} s and pseudo-labels "
-        f"{median(cost.pseudo_seconds for cost in costs):.1f} s (medians); heads are within "
-        f"{error:.1g} of those learned in the clear; keys {one.key_bytes / 1e6:.0f} MB once."
+        f"{median(cost.update_seconds for cost in costs):.1f} s, of which {parts} (medians); heads "
+        f"are within {error:.1g} of those learned in the clear; keys {one.key_bytes / 1e6:.0f} MB "
+        "once."
     )
     general, personal = latencies(folds)
     if general and personal:
