@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from eer.runtime.program import Slots
@@ -17,6 +18,9 @@ from .packing import Packed, ranks
 from .pattern import Pattern
 from .terms import Terms
 
+NOWHERE = -(1 << 62)
+"""Where no slot of a lane stands: no element is so low, of padding either."""
+
 Lane = tuple[tuple[int, int], ...]
 """Taps that one slot of a window serves by rotations: (slots further on, tap), in order."""
 
@@ -26,13 +30,15 @@ class Taps:
     """How a convolution reads its input: the output at position p of a channel reads the elements
     `lowest[p]` + t for every t of `taps`, where there are such (elsewhere it reads padding).
 
-    `pitches` are the elements from one position to the next along each axis of `space`.
+    `pitches` are the elements from one position to the next along each axis of `space`;
+    `weights[o, k]` is what output o reads with the k-th of `taps`.
     """
 
     space: tuple[int, ...]
     lowest: Index
     taps: Index
     pitches: tuple[int, ...]
+    weights: Slots
 
     @classmethod
     def of(cls, shape: tuple[int, ...], matrix: csr_array) -> Taps | None:
@@ -53,14 +59,15 @@ class Taps:
         inner = int(np.argmax(counts[:positions]))
         row = matrix.indices[matrix.indptr[inner] : matrix.indptr[inner + 1]]
         taps = np.sort(row) - int(lowest[inner])
-        read = matrix.indices - np.repeat(lowest[np.arange(len(counts)) % positions], counts)
+        rows = np.repeat(np.arange(len(counts)), counts)
+        read = matrix.indices - lowest[rows % positions]
         grid = lowest.reshape(space)
         pitches = tuple(int(np.diff(grid, axis=k).flat[0]) for k in range(len(space)))
-        return (
-            cls(space, lowest, taps, pitches)
-            if np.isin(read, taps).all() and all(pitches)
-            else None
-        )
+        if not np.isin(read, taps).all() or not all(pitches):
+            return None
+        weights = np.zeros((len(counts), len(taps)), matrix.data.dtype)
+        weights[rows, np.searchsorted(taps, read)] = matrix.data
+        return cls(space, lowest, taps, pitches, weights)
 
     def lanes(self, steps: tuple[int, ...], size: int) -> list[Lane]:
         """Taps by lane, for windows of `size` slots, if positions lie `steps` slots apart.
@@ -96,7 +103,7 @@ def pack_taps(taps: Taps, pattern: Pattern, matrix: csr_array) -> Packed | None:
     shares = [lanes[first : first + size] for first in range(0, len(lanes), size)]
 
     def pack() -> list[_Lanes] | None:
-        found = [_pack_lanes(taps, share, owner, rank, matrix) for share in shares]
+        found = [_pack_lanes(taps, share, owner, rank, matrix.shape[1]) for share in shares]
         return [f for f in found if f is not None] if None not in found else None
 
     def masks() -> list[Slots]:
@@ -119,43 +126,41 @@ class _Lanes:
 
 
 def _pack_lanes(
-    taps: Taps, lanes: list[Lane], owner: Index, rank: Index, matrix: csr_array
+    taps: Taps, lanes: list[Lane], owner: Index, rank: Index, inputs: int
 ) -> _Lanes | None:
-    """One ciphertext, in which the slots of rank r serve `lanes[r]`."""
-    index = np.full(len(owner), NOTHING, dtype=np.int64)
+    """One ciphertext, in which the slots of rank r serve `lanes[r]`, of so many inputs."""
+    slots = len(owner)
+    index = np.full(slots, NOTHING, dtype=np.int64)
     masks: dict[int, Slots] = {}
     for r, lane in enumerate(lanes):
         held = np.flatnonzero((owner >= 0) & (rank == r))
         lowest = taps.lowest[owner[held] % len(taps.lowest)]
-        weights = {tap: _weights(matrix, owner[held], lowest + tap) for _, tap in lane}
-        possible = [x for x in lane if _stands(lane, x, held, lowest, weights, len(owner))]
-        if not possible:
+        columns = np.searchsorted(taps.taps, [tap for _, tap in lane])
+        weights = taps.weights[owner[held], columns[:, None]]
+        standing = _standing(lane, held, lowest, weights != 0, slots)
+        if not standing:
             return None
-        start, own = min(possible, key=lambda x: _strangeness(lane, x, masks.keys(), len(owner)))
-        index[held] = _elements(lowest + own, matrix.shape[1])
-        for shift, tap in lane:
-            turn = (shift - start) % len(owner)
-            masks.setdefault(turn, np.zeros(len(owner), matrix.data.dtype))[held] = weights[tap]
+        start, own = min(standing, key=lambda x: _strangeness(lane, x, masks.keys(), slots))
+        index[held] = _elements(lowest + own, inputs)
+        for (shift, _), weight in zip(lane, weights, strict=True):
+            turn = (shift - start) % slots
+            masks.setdefault(turn, np.zeros(slots, weights.dtype))[held] = weight
     return _Lanes(index, {turn: mask for turn, mask in sorted(masks.items()) if mask.any()})
 
 
-def _stands(
-    lane: Lane,
-    shown: tuple[int, int],
-    held: Index,
-    lowest: Index,
-    weights: Mapping[int, Slots],
-    slots: int,
-) -> bool:
-    """Whether rotations bring all that a lane's slots `held` read, if they hold tap `shown`."""
-    start, own = shown
-    ring = np.full(slots, NOTHING, dtype=np.int64)
-    ring[held] = lowest + own
-    return all(
-        np.array_equal(ring[(held[used] + shift - start) % slots], (lowest + tap)[used])
-        for shift, tap in lane
-        for used in [np.flatnonzero(weights[tap])]
-    )
+def _standing(
+    lane: Lane, held: Index, lowest: Index, used: NDArray[np.bool_], slots: int
+) -> list[tuple[int, int]]:
+    """Which of a lane's taps its slots `held` may hold, for rotations to bring all that they read;
+    `used[k, n]`: whether the n-th of them reads the lane's k-th tap."""
+    ring = np.full(slots, NOWHERE, dtype=np.int64)
+    ring[held] = lowest
+    shifts, taps = (np.array(x)[:, None] for x in zip(*lane, strict=True))
+    return [
+        (start, own)
+        for start, own in lane
+        if not (used & (ring[(held + shifts - start) % slots] != lowest + taps - own)).any()
+    ]
 
 
 def _strangeness(
@@ -199,11 +204,3 @@ def _classes(
                         fresh.append(other)
         yield reached
         left -= reached.keys()
-
-
-def _weights(matrix: csr_array, rows: Index, columns: Index) -> Slots:
-    """matrix[rows, columns], zero outside of it."""
-    inside = _elements(columns, matrix.shape[1]) >= 0
-    found: Slots = np.zeros(len(rows), matrix.data.dtype)
-    found[inside] = matrix[rows[inside], columns[inside]]
-    return found
