@@ -116,17 +116,23 @@ def _disjoint_windows(anchor: Index, window: Index, channels: int, layout: Layou
     Around the replicas of the input first, then a slot further on, and so on.
     """
     slots, period = layout.slots, period_of(layout.index[0])
-    base = (anchor[:, None] + window).reshape(-1)
-    taken = np.zeros(slots, dtype=bool)
-    starts: list[Index] = []
-    if len(np.unique(base % slots)) < base.size or base.size * channels > slots:
+    base = (anchor[:, None] + window).reshape(-1) % slots
+    held = np.zeros(slots)
+    held[base] = 1.0
+    if np.count_nonzero(held) < base.size or base.size * channels > slots:
         return None
-    for gap in range(period):
-        for replica in range(0, slots, period):
-            places = (base + replica + gap) % slots
-            if not taken[places].any():
-                taken[places] = True
-                starts.append((anchor + replica + gap) % slots)
-                if len(starts) == channels:
-                    return np.concatenate(starts)
-    return None
+    # At which offsets it meets itself: where its autocorrelation is not zero.
+    spectrum = np.abs(np.fft.rfft(held)) ** 2
+    meets = np.fft.irfft(spectrum, slots) > 0.5
+    gaps, replicas = np.arange(period), np.arange(0, slots, period)
+    offsets = (gaps[:, None] + replicas).reshape(-1)
+    starts: list[Index] = []
+    free = np.ones(slots, dtype=bool)
+    while len(starts) < channels:
+        left = free[offsets]
+        nearest = int(np.argmax(left))
+        if not left[nearest]:
+            return None
+        starts.append((anchor + offsets[nearest]) % slots)
+        free &= ~np.roll(meets, offsets[nearest])
+    return np.concatenate(starts)

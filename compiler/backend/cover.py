@@ -228,8 +228,10 @@ class _Places:
         if element + 1 >= len(self._first):
             return self._places[:0]
         places = self._places[self._first[element] : self._first[element + 1]]
-        shifts = np.sort((places[:, None] - members).reshape(-1) % self._period)
-        shifts = shifts[np.diff(shifts, prepend=-1) > 0]
+        seen = np.zeros(self._period, dtype=bool)
+        # A power of two.
+        seen[(places[:, None] - members) & (self._period - 1)] = True
+        shifts = np.flatnonzero(seen)
         shifts = shifts[np.argsort(np.minimum(shifts, self._period - shifts), kind="stable")]
         if len(shifts) > MAX_CANDIDATES:
             far = shifts[MAX_CANDIDATES // 2 :]

@@ -92,11 +92,12 @@ class Pairs:
         numbers = np.empty((len(shifts), len(at)), dtype=np.int64)
         new = np.empty(numbers.shape, dtype=bool)
         for part in _blocks(len(shifts), len(at)):
-            np.take(ring, at + shifts[part, None], out=numbers[part], mode="clip")
-            numbers[part] += row
-            np.take(self._uncovered, numbers[part], out=new[part], mode="clip")
-        counts = np.count_nonzero(new, axis=1)
-        for k in np.argsort(-counts, kind="stable"):
+            own = numbers[part]
+            ring.take(at + shifts[part, None], out=own, mode="clip")
+            own += row
+            self._uncovered.take(own, out=new[part], mode="clip")
+        counts = [np.count_nonzero(seen) for seen in new]
+        for k in sorted(range(len(counts)), key=counts.__getitem__, reverse=True):
             if counts[k] <= best.gain:
                 break
             held = np.flatnonzero(new[k])

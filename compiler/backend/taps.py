@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -137,10 +137,11 @@ def _pack_lanes(
         lowest = taps.lowest[owner[held] % len(taps.lowest)]
         columns = np.searchsorted(taps.taps, [tap for _, tap in lane])
         weights = taps.weights[owner[held], columns[:, None]]
-        standing = _standing(lane, held, lowest, weights != 0, slots)
-        if not standing:
+        order = sorted(lane, key=lambda x: _strangeness(lane, x, masks.keys(), slots))
+        found = _standing(lane, order, held, lowest, weights != 0, slots)
+        if found is None:
             return None
-        start, own = min(standing, key=lambda x: _strangeness(lane, x, masks.keys(), slots))
+        start, own = found
         index[held] = _elements(lowest + own, inputs)
         for (shift, _), weight in zip(lane, weights, strict=True):
             turn = (shift - start) % slots
@@ -149,18 +150,28 @@ def _pack_lanes(
 
 
 def _standing(
-    lane: Lane, held: Index, lowest: Index, used: NDArray[np.bool_], slots: int
-) -> list[tuple[int, int]]:
-    """Which of a lane's taps its slots `held` may hold, for rotations to bring all that they read;
-    `used[k, n]`: whether the n-th of them reads the lane's k-th tap."""
+    lane: Lane,
+    order: Iterable[tuple[int, int]],
+    held: Index,
+    lowest: Index,
+    used: NDArray[np.bool_],
+    slots: int,
+) -> tuple[int, int] | None:
+    """The first in `order` of a lane's taps that its slots `held` may hold, for rotations to bring
+    all that they read, or None; `used[k, n]`: whether the n-th of them reads the lane's k-th."""
     ring = np.full(slots, NOWHERE, dtype=np.int64)
     ring[held] = lowest
-    shifts, taps = (np.array(x)[:, None] for x in zip(*lane, strict=True))
-    return [
-        (start, own)
-        for start, own in lane
-        if not (used & (ring[(held + shifts - start) % slots] != lowest + taps - own)).any()
-    ]
+    return next(
+        (
+            (start, own)
+            for start, own in order
+            if not any(
+                (seen & (ring[(held + shift - start) % slots] != lowest + (tap - own))).any()
+                for (shift, tap), seen in zip(lane, used, strict=True)
+            )
+        ),
+        None,
+    )
 
 
 def _strangeness(
