@@ -5,7 +5,8 @@ counts for the fold that holds out the other, whose own windows were in neither 
 scoring. All of it is in the clear. What is chosen is the size of a step, how much of the general
 head remains, and how its covariance is damped; of pseudo-labels, how much they count, how far they
 are sharpened, and how often they are made anew. For labelled windows alone it is chosen apart, so
-that what semi-supervised learning is compared with is at its best too.
+that what semi-supervised learning is compared with is at its best too; where that is better on the
+average over the inner folds than with any weight for others, these get none.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def choose(
     chosen = {}
     for subject, scores in found.items():
         mean = np.mean(scores, axis=0)
-        best = every[int(mean[: len(every)].argmax())]
+        best = (*every, *alone)[int(mean.argmax())]
         other = alone[int(mean[len(every) :].argmax())] if alone else best
         chosen[subject] = Choice(best, other)
     return chosen

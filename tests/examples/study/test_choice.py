@@ -100,6 +100,20 @@ def test_inner_folds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         choose(windows, PROTOCOL, every, tmp_path)
 
 
+@pytest.mark.parametrize("labelled_better", [True, False])
+def test_windows_without_labels_get_no_weight_where_that_is_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled_better: bool
+) -> None:
+    every, alone = candidates(SETTINGS)
+    scores = np.linspace(0, 1, len(every) + len(alone))
+    monkeypatch.setattr(
+        choice, "_judged", lambda *_: scores if labelled_better else scores[::-1].copy()
+    )
+    found = choose(people(3), PROTOCOL, recipes("S2"), tmp_path)["S2"]
+    assert found.settings == (alone[-1] if labelled_better else every[0])
+    assert found.alone == (alone[-1] if labelled_better else alone[0])
+
+
 def test_two_subjects_are_too_few(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least three subjects"):
         choose(people(2), PROTOCOL, recipes("S2"), tmp_path)
