@@ -130,28 +130,35 @@ class Builder:
         `like` where it is to be added to that."""
         kept = [term for term in terms if term[1].any()]
         depth = min(v.depth for v, _ in kept)
+        result = depth - 1
         if lowest is not None:
-            held = [self.log_scales[v.number] for v, _ in kept]
-            downward = range(lowest + 1, depth)
-            depth = next((d for d in downward if self._has_room(d, held)), depth)
-        room = self._room(depth, SMALLEST_WEIGHT)
-        wanted = self.rescaling.log_scales[depth - 1]
+            depth, result = self._late([v for v, _ in kept], depth, lowest)
+        room = self._room(depth, result, SMALLEST_WEIGHT)
+        wanted = self.rescaling.log_scales[result]
         if like is not None:
             wanted = self.log_scales[like.number]
         rescale = self.rescaling.rescales[depth]
         numbers = tuple(self._below(v, depth, room).number for v, _ in kept)
         plains = tuple(self._plain(p) for _, p in kept)
-        return self._emit(DotPlain(numbers, plains, rescale, wanted), depth - 1, wanted)
+        return self._emit(DotPlain(numbers, plains, rescale, wanted), result, wanted)
 
-    def _room(self, depth: int, weight: float) -> float | None:
+    def _late(self, values: Sequence[Value], depth: int, lowest: int) -> tuple[int, int]:
+        """Depths of products with plaintexts, and of their sum: as far below `depth` as scales have
+        room, and where nothing is rescaled from there to `lowest`, with the scale wanted there."""
+        held = [self.log_scales[v.number] for v in values]
+        for low in range(lowest + 1, depth + 1):
+            settled = self.rescaling.level(low - 1) == self.rescaling.level(lowest)
+            result = lowest if settled else low - 1
+            room = self._room(low, result, USUAL_WEIGHT)
+            if room is None or all(scale is not None and scale <= room for scale in held):
+                return low, result
+        return depth, depth - 1
+
+    def _room(self, depth: int, result: int, weight: float) -> float | None:
         """log2 of the largest scale that plaintexts with a scale of `weight` bits may be multiplied
-        with at `depth`."""
-        wanted = self.rescaling.log_scales[depth - 1]
+        with at `depth`, for the scale wanted at `result`."""
+        wanted = self.rescaling.log_scales[result]
         return None if wanted is None else wanted + self.rescaling.drops[depth] - weight
-
-    def _has_room(self, depth: int, held: Sequence[float | None]) -> bool:
-        room = self._room(depth, USUAL_WEIGHT)
-        return room is None or all(scale is not None and scale <= room for scale in held)
 
     def dot_cipher(self, pairs: Sequence[tuple[Value, Value]]) -> Value:
         """Sum of products of ciphertexts. A single product has a lower scale where a factor has."""

@@ -13,6 +13,7 @@ from eer.runtime.errors import InternalError
 
 from ..ir.poly_plan import Difference, PolyPlan, Shift, Step, Weighted, levels_of_degree
 from ..ir.tensor import Polynomial, Vector
+from .octics import octic
 from .poly_builder import Builder, Splits, split_table, trimmed
 from .poly_noise import probe
 from .square_chains import chain, moved
@@ -29,6 +30,11 @@ CONDITION_SLACK = 4.0
 
 HARMLESS_CONDITION = 16.0
 """Conditions below this need not be improved."""
+
+LARGER = (1.1, 1.2, 1.3, 1.4, 1.5)
+"""Scales of squares of squares. Up to 2, which turns -1 to 1 into the interval on which monic
+polynomials may stay between -2 and 2, their registers lose less of one another the larger they are.
+"""
 
 GROWTH_LIMIT = 8.0
 """Registers beyond this cost headroom in the base prime; such a scheme is the last resort."""
@@ -117,13 +123,17 @@ def _best(coefficients: Vector) -> _Draft:
     drafts = sorted((d for d in drafts if d.counts[0] <= levels), key=lambda d: d.counts)
     scores: list[tuple[float, _Draft]] = []
     for draft in drafts:
-        growth, condition = probe(draft.steps, draft.pre_scale, draft.pre_shift, draft.post_scale)
-        excess = max(1.0, float(growth.max()) / GROWTH_LIMIT)
-        scores.append((float(condition.max()) * excess, draft))
+        scores.append((_score(draft), draft))
         if scores[-1][0] <= HARMLESS_CONDITION:
             return draft
     bound = CONDITION_SLACK * min(score for score, _ in scores)
     return next(draft for score, draft in scores if score <= bound)
+
+
+def _score(draft: _Draft) -> float:
+    """The condition of its worst element, and what registers take of the headroom."""
+    growth, condition = probe(draft.steps, draft.pre_scale, draft.pre_shift, draft.post_scale)
+    return float(condition.max()) * max(1.0, float(growth.max()) / GROWTH_LIMIT)
 
 
 def _silenced(draft: _Draft, flat: Vector, constants: Vector) -> _Draft:
@@ -147,6 +157,8 @@ def _drafts(coefficients: Vector) -> Iterator[_Draft]:
         yield from _shifted(raised, magnitude)
     if degree == 8:
         yield from _chained(raised, magnitude)
+    if degree in (8, 16):
+        yield from _octic(raised, magnitude)
     for k, splits in _monic_tables(degree):
         yield _scaled(raised, magnitude, _monic_maker(raised, k, splits))
     for splits in _general_tables(degree):
@@ -180,8 +192,11 @@ def _monic_maker(coefficients: Vector, k: int, splits: Splits) -> Maker:
     return make
 
 
-def _scaled(coefficients: Vector, magnitude: Vector, make: Maker) -> _Draft:
-    """The draft with the best scale of the basis, element by element.
+def _scaled(
+    coefficients: Vector, magnitude: Vector, make: Maker, larger: tuple[float, ...] = ()
+) -> _Draft:
+    """The draft with the best scale of the basis, element by element, of those up to 1 and of
+    some `larger` ones.
 
     At the smallest scale tried the core is about as large as its argument; at 1 it is as large as
     the polynomial is in units of its leading coefficient.
@@ -189,6 +204,7 @@ def _scaled(coefficients: Vector, magnitude: Vector, make: Maker) -> _Draft:
     degree = len(coefficients) - 1
     smallest = np.minimum(1.0, (2.0 * np.abs(coefficients[-1]) / magnitude) ** (1.0 / degree))
     scales = [smallest**power for power in (0.0, 0.5, 0.75, 1.0)]
+    scales += [np.full_like(smallest, scale) for scale in larger]
     scores = []
     for scale in scales:
         draft = make(scale)
@@ -239,11 +255,33 @@ def _chained(coefficients: Vector, magnitude: Vector) -> Iterator[_Draft]:
         steps = found.steps(scale[None, :])
         return _Draft(steps, scale, scale * found.start, lead, found.lead * found.constant)
 
-    yield _scaled(coefficients, magnitude, make)
+    yield _scaled(coefficients, magnitude, make, LARGER)
+
+
+SHARES = (0.25, 0.5, 1.0, 2.0)
+"""Of the factors of an octic (see Octic.steps), those that are tried."""
+
+
+def _octic(coefficients: Vector, magnitude: Vector) -> Iterator[_Draft]:
+    """Degree 8 in three products, degree 16 in four if even but for a linear term."""
+    found = octic(_monomials(coefficients))
+    if found is None:
+        return
+
+    def maker(share: float) -> Maker:
+        def make(scale: Vector) -> _Draft:
+            steps, constant = found.steps(scale, share)
+            lead = found.lead / scale**found.degree
+            return _Draft(steps, scale, 0.0 * scale, lead, found.lead * constant)
+
+        return make
+
+    drafts = [_scaled(coefficients, magnitude, maker(share), LARGER) for share in SHARES]
+    yield min(drafts, key=_score)
 
 
 def _monomials(coefficients: Vector) -> Vector:
-    """Power-basis coefficients of polynomials of degree at most 8, column by column."""
+    """Power-basis coefficients of polynomials of degree at most 16, column by column."""
     size = len(coefficients)
     change = np.zeros((size, size))
     for j in range(size):

@@ -80,6 +80,16 @@ def test_they_wait_as_long_as_plaintexts_can_be_precise(held: float, depth: int)
     assert builder.dot_plain([(builder.input(0), ONES)], 1).depth == depth
 
 
+def test_with_no_rescale_below_they_have_the_scale_that_is_wanted_there() -> None:
+    # There is no room at depth 2, for scales of 50 bits; what comes of depth 3 is at the level of
+    # depth 1, and need not be multiplied by one to have its scale.
+    rescaling = scheduled(0.0, 0.0, 0.0, 40.0, scales=(60.0, 60.0, 30.0, 50.0))
+    builder = Builder(8, rescaling, (3,))
+    product = builder.dot_plain([(builder.input(0), ONES)], 1)
+    assert product.depth == 1
+    assert builder.instructions == [DotPlain((0,), (0,), True, 60.0)]
+
+
 def test_labels_follow_the_instructions() -> None:
     builder = started(1)
     builder.label = "first"
