@@ -27,7 +27,7 @@ from .schedule import Rescaling
 TOLERATED = 1.0
 """Bits of scale below which a difference is left to the exact scales of the plaintexts."""
 
-SMALLEST_WEIGHT, USUAL_WEIGHT = 12.0, 16.0
+SMALLEST_WEIGHT, USUAL_WEIGHT = 12.0, 18.0
 """Bits that the scale of a plaintext should have, for its rounding not to be felt: where there is
 no other way, and where there is."""
 
@@ -119,46 +119,59 @@ class Builder:
         scale = self.log_scales[value.number]
         return self._emit(AddPlain(value.number, self._plain(values)), value.depth, scale)
 
-    def dot_plain(
-        self,
-        terms: Sequence[tuple[Value, Slots]],
-        lowest: int | None = None,
-        like: Value | None = None,
-    ) -> Value:
-        """Sum of products with plaintext vectors, those of zeros left out: at the depth of the
-        lowest, or further down to end at `lowest`, if scales have room there; with the scale of
-        `like` where it is to be added to that."""
+    def dot_plain(self, terms: Sequence[tuple[Value, Slots]], like: Value | None = None) -> Value:
+        """Sum of products with plaintext vectors, those of zeros left out; with the scale of `like`
+        where it is to be added to that."""
         kept = [term for term in terms if term[1].any()]
         depth = min(v.depth for v, _ in kept)
-        result = depth - 1
-        if lowest is not None:
-            depth, result = self._late([v for v, _ in kept], depth, lowest)
-        room = self._room(depth, result, SMALLEST_WEIGHT)
-        wanted = self.rescaling.log_scales[result]
+        wanted = self.rescaling.log_scales[depth - 1]
         if like is not None:
             wanted = self.log_scales[like.number]
-        rescale = self.rescaling.rescales[depth]
-        numbers = tuple(self._below(v, depth, room).number for v, _ in kept)
-        plains = tuple(self._plain(p) for _, p in kept)
-        return self._emit(DotPlain(numbers, plains, rescale, wanted), result, wanted)
+        room = None if wanted is None else wanted + self.rescaling.drops[depth] - SMALLEST_WEIGHT
+        lowered = [(self._below(v, depth, room), p) for v, p in kept]
+        return self._products(lowered, depth, wanted)
 
-    def _late(self, values: Sequence[Value], depth: int, lowest: int) -> tuple[int, int]:
-        """Depths of products with plaintexts, and of their sum: as far below `depth` as scales have
-        room, and where nothing is rescaled from there to `lowest`, with the scale wanted there."""
-        held = [self.log_scales[v.number] for v in values]
-        for low in range(lowest + 1, depth + 1):
-            settled = self.rescaling.level(low - 1) == self.rescaling.level(lowest)
-            result = lowest if settled else low - 1
-            room = self._room(low, result, USUAL_WEIGHT)
-            if room is None or all(scale is not None and scale <= room for scale in held):
-                return low, result
-        return depth, depth - 1
+    def late_dot_plain(self, terms: Sequence[tuple[Value, Slots]], lowest: int) -> Value:
+        """The same at `lowest`, for which products are made as far down as leaves plaintexts their
+        precision: all at one depth if that can be."""
+        kept = [term for term in terms if term[1].any()]
+        places = [self._place(v, lowest) for v, _ in kept]
+        if None in places:
+            return self.dot_plain(kept)
+        highest = max(place for place in places if place is not None)
+        if all(v.depth >= highest and self._fits(v, highest, lowest) for v, _ in kept):
+            places = [highest] * len(kept)
+        total: Value | None = None
+        for depth in sorted({place for place in places if place is not None}):
+            here = [
+                (self.down(v, depth), p)
+                for (v, p), place in zip(kept, places, strict=True)
+                if place == depth
+            ]
+            made = self._products(here, depth, self.rescaling.log_scales[lowest])
+            made = self.down(made, lowest)
+            total = made if total is None else self.add(total, made)
+        assert total is not None
+        return total
 
-    def _room(self, depth: int, result: int, weight: float) -> float | None:
-        """log2 of the largest scale that plaintexts with a scale of `weight` bits may be multiplied
-        with at `depth`, for the scale wanted at `result`."""
-        wanted = self.rescaling.log_scales[result]
-        return None if wanted is None else wanted + self.rescaling.drops[depth] - weight
+    def _products(
+        self, terms: Sequence[tuple[Value, Slots]], depth: int, log_scale: float | None
+    ) -> Value:
+        numbers = tuple(v.number for v, _ in terms)
+        plains = tuple(self._plain(p) for _, p in terms)
+        ins = DotPlain(numbers, plains, self.rescaling.rescales[depth], log_scale)
+        return self._emit(ins, depth - 1, log_scale)
+
+    def _place(self, value: Value, lowest: int) -> int | None:
+        """The lowest depth where a product with a precise plaintext has the scale of `lowest`."""
+        depths = range(lowest + 1, value.depth + 1)
+        return next((d for d in depths if self._fits(value, d, lowest)), None)
+
+    def _fits(self, value: Value, depth: int, lowest: int) -> bool:
+        wanted, held = self.rescaling.log_scales[lowest], self.log_scales[value.number]
+        if wanted is None or held is None:
+            return True
+        return held <= wanted + self.rescaling.drops[depth] - USUAL_WEIGHT
 
     def dot_cipher(self, pairs: Sequence[tuple[Value, Value]]) -> Value:
         """Sum of products of ciphertexts. A single product has a lower scale where a factor has."""

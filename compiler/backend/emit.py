@@ -201,7 +201,7 @@ def _contraction(
         total = builder.folded(total, plan.strides)
         for k, masks in plan.masks.items():
             addend = builder.down(operands[k][cipher], depth)
-            total = builder.add(total, builder.dot_plain([(addend, masks[cipher])], like=total))
+            total = builder.add(total, builder.dot_plain([(addend, masks[cipher])], total))
         results.append(builder.add_plain(total, plan.layout.place(bias, cipher)))
     return tuple(results)
 
@@ -217,7 +217,7 @@ def _polynomial(
             case Weighted(regs, coefficients):
                 vectors = [layout.place(c, cipher) for c in coefficients]
                 terms = zip((registers[r] for r in regs), vectors, strict=True)
-                new = builder.dot_plain(list(terms), value.depth - latest)
+                new = builder.late_dot_plain(list(terms), value.depth - latest)
             case Shift(reg, constants):
                 new = builder.add_plain(registers[reg], layout.place(constants, cipher))
             case Sum(a, b):

@@ -11,7 +11,16 @@ from eer.compiler.backend.builder import COARSEST, SMALLEST_WEIGHT, Builder
 from eer.compiler.backend.levels import steps_of
 from eer.compiler.backend.schedule import Rescaling
 from eer.compiler.ir.tensor import Polynomial, TensorGraph
-from eer.runtime.program import Add, AddPlain, DotCipher, DotPlain, LevelDown, Program, Rotate
+from eer.runtime.program import (
+    Add,
+    AddPlain,
+    DotCipher,
+    DotPlain,
+    Instruction,
+    LevelDown,
+    Program,
+    Rotate,
+)
 from eer.runtime.scales import assign_scales
 from tests.backend.networks import Net, planned, seal_schedules
 
@@ -69,25 +78,36 @@ def test_values_of_different_depths_meet_at_the_lower() -> None:
 def test_products_with_plaintexts_wait_for_where_they_are_wanted() -> None:
     builder = started(3)
     x = builder.input(0)
-    assert builder.dot_plain([(x, ONES)], 1).depth == 1
-    assert builder.instructions == [LevelDown(0, 2), DotPlain((0 + 1,), (0,))]
+    assert builder.late_dot_plain([(x, ONES)], 1).depth == 1
+    assert builder.instructions == [LevelDown(0, 2), DotPlain((1,), (0,))]
 
 
-@pytest.mark.parametrize(("held", "depth"), [(40.0, 1), (60.0, 2)])
-def test_they_wait_as_long_as_plaintexts_can_be_precise(held: float, depth: int) -> None:
-    # Further down, what plaintexts of 16 bits are multiplied with has a scale of up to 54 bits.
+@pytest.mark.parametrize(
+    ("held", "made"),
+    [
+        (40.0, [LevelDown(0, 1), DotPlain((1,), (0,), True, 30.0)]),
+        (60.0, [DotPlain((0,), (0,), True, 30.0), LevelDown(1, 0)]),
+    ],
+)
+def test_they_wait_as_long_as_plaintexts_can_be_precise(
+    held: float, made: list[Instruction]
+) -> None:
+    # At depth 2, plaintexts of 18 bits leave room for scales of 30 + 40 - 18 bits.
     builder = Builder(8, scheduled(0.0, 0.0, 40.0, 60.0, scales=(30.0, 30.0, 30.0, held)), (3,))
-    assert builder.dot_plain([(builder.input(0), ONES)], 1).depth == depth
+    assert builder.late_dot_plain([(builder.input(0), ONES)], 1).depth == 1
+    assert builder.instructions == made
 
 
-def test_with_no_rescale_below_they_have_the_scale_that_is_wanted_there() -> None:
-    # There is no room at depth 2, for scales of 50 bits; what comes of depth 3 is at the level of
-    # depth 1, and need not be multiplied by one to have its scale.
-    rescaling = scheduled(0.0, 0.0, 0.0, 40.0, scales=(60.0, 60.0, 30.0, 50.0))
+def test_terms_that_cannot_wait_are_added_to_those_that_can() -> None:
+    rescaling = scheduled(0.0, 30.0, 30.0, 60.0, scales=(28.0, 28.0, 29.0, 60.0))
     builder = Builder(8, rescaling, (3,))
-    product = builder.dot_plain([(builder.input(0), ONES)], 1)
-    assert product.depth == 1
-    assert builder.instructions == [DotPlain((0,), (0,), True, 60.0)]
+    x = builder.input(0)
+    square = builder.dot_cipher([(x, x)])
+    made = builder.late_dot_plain([(square, ONES), (x, 2 * ONES)], 0)
+    assert made.depth == 0
+    products = [i for i in builder.instructions if isinstance(i, DotPlain)]
+    assert [len(i.srcs) for i in products] == [1, 1]
+    assert isinstance(builder.instructions[-1], Add)
 
 
 def test_labels_follow_the_instructions() -> None:
@@ -149,7 +169,7 @@ def test_a_factor_that_lacks_a_few_bits_is_multiplied_as_it_is() -> None:
     x, weight, bias = (builder.input(n) for n in range(3))
     square = builder.dot_cipher([(x, x)])
     product = builder.dot_cipher([(square, builder.settled(weight, 1))])
-    total = builder.add(product, builder.dot_plain([(bias, ONES)], like=product))
+    total = builder.add(product, builder.dot_plain([(bias, ONES)], product))
     assert [builder.log_scales[v.number] for v in (square, weight, product, total)] == [
         28,
         24,
