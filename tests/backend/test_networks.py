@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eer.compiler.backend.builder import COARSEST
 from eer.compiler.backend.levels import assign_levels, steps_of
-from eer.compiler.backend.lower import coarsest
+from eer.compiler.backend.plans import coarsest
 from eer.compiler.backend.schedule import Rescaling, Step
 from eer.compiler.ir import interpret
 from eer.compiler.ir.tensor import TensorGraph

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eer.compiler.backend.absorb import absorb
 from eer.compiler.backend.builder import COARSEST
 from eer.compiler.backend.levels import assign_levels, levels_used, steps_of
-from eer.compiler.backend.lower import coarsest
+from eer.compiler.backend.plans import coarsest
 from eer.compiler.ir import interpret
 from eer.compiler.ir.stages import Stage, check
 from eer.compiler.ir.tensor import Affine, Core, Input, Polynomial, Product, TensorGraph, Vector
