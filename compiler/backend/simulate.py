@@ -25,6 +25,9 @@ from eer.runtime.program import Program, Slots, Vector
 SPARE_BITS = 2
 """log2 of how much larger than in the simulation a value may be before it overflows."""
 
+SLIGHT = 1 / 16
+"""Bits that are not missed of those to spare: to have them takes a whole bit more of the modulus."""
+
 OTHER_NOISE_BITS = ((8, 2), (64, 4))
 """(highest degree, log2 of how much larger another run's noise may make values), in idle slots
 above all: with a polynomial of degree 28 the largest of 64 windows differs by more than three bits
@@ -45,7 +48,7 @@ class Simulation:
     def missing_bits(self, spare_bits: int = SPARE_BITS) -> float:
         """By how many bits the modulus is too small, if so many are to be left; 0 where it is not,
         infinite where none is large enough."""
-        return float(np.ceil(max(0.0, self.excess + spare_bits)))
+        return float(np.ceil(max(0.0, self.excess + spare_bits - SLIGHT)))
 
 
 def simulate(
@@ -57,7 +60,7 @@ def simulate(
 ) -> Simulation:
     """Run `program` on windows [windows, elements] of each input, `client.batch` at a time.
 
-    It ends as soon as one leaves the modulus less than `spare_bits` of room: outputs are then those
+    It ends as soon as one leaves the modulus less than `spare_bits` of room, about: outputs are then those
     of the windows so far.
     """
     noise = None
@@ -73,7 +76,7 @@ def simulate(
     windows = len(next(iter(inputs.values())))
     parts: dict[str, list[Vector]] = {o.name: [] for o in client.outputs}
     stop = 0
-    while stop < windows and watched.excess + spare_bits <= 0:
+    while stop < windows and watched.excess + spare_bits <= SLIGHT:
         start, stop = stop, min(stop + client.batch, windows)
         ciphers = [
             engine.encrypt(key, vector, level, client.input_scale)
