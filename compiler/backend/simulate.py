@@ -26,7 +26,7 @@ SPARE_BITS = 2
 """log2 of how much larger than in the simulation a value may be before it overflows."""
 
 SLIGHT = 1 / 16
-"""Bits that are not missed of those to spare: to have them takes a whole bit more of the modulus."""
+"""Bits that are not missed of those to spare: to have them takes a whole one of the modulus."""
 
 OTHER_NOISE_BITS = ((8, 2), (64, 4))
 """(highest degree, log2 of how much larger another run's noise may make values), in idle slots
@@ -60,8 +60,8 @@ def simulate(
 ) -> Simulation:
     """Run `program` on windows [windows, elements] of each input, `client.batch` at a time.
 
-    It ends as soon as one leaves the modulus less than `spare_bits` of room, about: outputs are then those
-    of the windows so far.
+    It ends as soon as one leaves the modulus less than `spare_bits` of room, about: outputs are then
+    those of the windows so far.
     """
     noise = None
     if noise_seed is not None:
