@@ -60,7 +60,7 @@ def simulate(
 ) -> Simulation:
     """Run `program` on windows [windows, elements] of each input, `client.batch` at a time.
 
-    It ends as soon as one leaves the modulus less than `spare_bits` of room, about: outputs are then
+    It ends as soon as one leaves the modulus less than about `spare_bits` of room: outputs are then
     those of the windows so far.
     """
     noise = None
