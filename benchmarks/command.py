@@ -129,6 +129,8 @@ def _run(given: argparse.Namespace, console: Console) -> int:
     console.print(report.table(rows))
     write_plot(results.with_name("plot.png"), rows)
     if given.record:
+        # Those that were kept from a run without --record as well.
+        report.record(RESULTS, PAGE, rows)
         write_plot(PLOT, report.read(RESULTS))
     console.print(f"All figures are in {results}", highlight=False)
     return int(any(r.failure is not None and r.is_ours for r in rows))

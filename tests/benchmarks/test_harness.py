@@ -228,9 +228,12 @@ def test_a_run_from_the_command_line(
     assert (out / "plot.png").read_bytes().startswith(b"\x89PNG")
     # What has been measured is not measured again; the stand-in would fail.
     monkeypatch.setattr(command, "run_case", None)
-    assert main([*words, "--out", str(out), "--resume"]) == 0
+    for name in ("RESULTS", "PAGE", "PLOT"):
+        monkeypatch.setattr(command, name, tmp_path / getattr(command, name).name)
+    assert main([*words, "--out", str(out), "--resume", "--record"]) == 0
     again = json.loads((out / "results.json").read_text())
     assert again["rows"] == content["rows"]
+    assert json.loads(command.RESULTS.read_text()) == content["rows"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["peers", "--help"]])
