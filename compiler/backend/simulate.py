@@ -130,7 +130,8 @@ class _Watched:
         values = self._engine.slots_of(cipher)
         parts = values.view(np.float64)
         if self._batch == 1:
-            squares = parts @ parts
+            # Not by BLAS: its threads would wait for each other at every value.
+            squares = np.einsum("s,s", parts, parts)
         else:
             # Of real and imaginary parts, window by window.
             each = parts.reshape(values.size // self._batch, -1)

@@ -223,7 +223,8 @@ def _shallower(
         }
         saved = levels(trial.graph, degrees) - levels(trial.graph, lower)
         if saved > 0:
-            told.append(f"{largest}: {judged(lower).agreement:.1%}, {saved} levels fewer")
+            fewer = "a level" if saved == 1 else f"{saved} levels"
+            told.append(f"{largest}: {judged(lower).agreement:.1%}, {fewer} fewer")
     return tuple(told)
 
 
