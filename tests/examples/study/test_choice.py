@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -80,18 +81,20 @@ def _scores(path: Path) -> list[float]:
         return list(file["found"])
 
 
+class TrainedAgainError(Exception):
+    """Something was trained that is kept on disk."""
+
+
+def no_training(*_: object) -> NoReturn:
+    raise TrainedAgainError
+
+
 def test_inner_folds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     windows = people(3)
     every = recipes(*windows.subjects)
     found = choose(windows, PROTOCOL, every, tmp_path)
 
-    class TrainedAgainError(Exception):
-        pass
-
-    def fail(*_: object) -> None:
-        raise TrainedAgainError
-
-    monkeypatch.setattr(choice, "trained_without", fail)
+    monkeypatch.setattr(choice, "trained_without", no_training)
     assert choose(windows, PROTOCOL, every, tmp_path) == found
     with pytest.raises(TrainedAgainError):
         choose(windows, replace(PROTOCOL, seed=1), every, tmp_path)

@@ -12,7 +12,7 @@ from eer.runtime.errors import DataError
 from examples.study import recipe_choice
 from examples.study.recipe_choice import Trial, choose_recipes, winners
 from examples.study.training import Recipe
-from tests.examples.study.test_choice import TASK, people
+from tests.examples.study.test_choice import TASK, TrainedAgainError, no_training, people
 
 # The last one learns nothing.
 RECIPES = (
@@ -45,13 +45,7 @@ def test_inner_folds_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     subjects = tried.windows.subjects
     found = choose_recipes(tried, RECIPES, subjects, tmp_path)
 
-    class TrainedAgainError(Exception):
-        pass
-
-    def fail(*_: object) -> None:
-        raise TrainedAgainError
-
-    monkeypatch.setattr(recipe_choice, "train", fail)
+    monkeypatch.setattr(recipe_choice, "train", no_training)
     assert choose_recipes(tried, RECIPES, subjects, tmp_path) == found
     with pytest.raises(TrainedAgainError):
         choose_recipes(replace(tried, seed=1), RECIPES, subjects, tmp_path)
