@@ -63,12 +63,13 @@ def load_model(source: Source) -> Bundle:
     if container.meta.digest("model_id") != client.model_id:
         raise ArtifactError("the model and its parts have different ids", where=where, hint=_AGAIN)
     try:
-        report = json.loads(container.blob("report").decode())
+        report = json.loads(str(container.blob("report"), "utf-8"))
     except (ValueError, RecursionError) as problem:
         raise ArtifactError("the report is not JSON", where=where, hint=_AGAIN) from problem
     if not isinstance(report, dict):
         raise ArtifactError("the report is not a JSON object", where=where, hint=_AGAIN)
-    return Bundle(client, server, report, container.blobs.get("onnx"))
+    onnx = container.blobs.get("onnx")
+    return Bundle(client, server, report, None if onnx is None else bytes(onnx))
 
 
 def _check_halves(client: ClientModel, server: ServerModel, where: str) -> None:

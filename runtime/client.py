@@ -17,6 +17,7 @@ from .files import read_file
 from .inputs import RANGE_SHARE, RangeCheck, check_inputs
 from .model import ClientModel, Index, InputSpec, cipher_places
 from .packing import pack_repeated, pack_windows, unpack_windows
+from .pieces import Bytes
 from .program import Slots, Vector
 from .state_update import answer_digest, update_to_bytes
 from .wire import (
@@ -228,7 +229,7 @@ class Client:
         decrypted leaves in the update. Raises DataError for a state that left its range: the
         server then still has the version before. Else raises as `decrypt` does.
         """
-        data = answer if isinstance(answer, bytes) else read_file(answer)
+        data = answer if isinstance(answer, Bytes) else read_file(answer)
         message, scores = self._open(data, None if answer is data else str(answer))
         state = {o.state: scores[o.name][0] for o in self.model.outputs if o.state}
         if not state:

@@ -4,21 +4,21 @@
     | SHA-256 of the header (32 bytes) | header (JSON) | section | section | ...
 
 All integers are little-endian. The header holds the kind of the file, facts about it (`meta`) and
-the section table: for each section its name, stored length, SHA-256, encoding ("raw" or "zlib"),
-decoded size and, for an array, dtype and shape. Lengths are checked against the size of the file
-before anything is read, every hash before anything is parsed, and there is no pickle. The hashes
-find damage; they do not keep out somebody who rewrites a file, so readers check its structure too.
+the section table: for each section its name, stored length, digest (SHA-256; in messages CRC-32),
+encoding ("raw" or "zlib"), decoded size and, for an array, dtype and shape. Lengths are checked
+against the size of the file before anything is read, every digest before anything is parsed, and
+there is no pickle. Digests find damage; they do not keep out somebody who rewrites a file, so
+readers check its structure too.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -28,8 +28,12 @@ from numpy.typing import NDArray
 from .errors import ArtifactError
 from .fields import Fields, Json
 from .files import PathLikeStr, file_error, open_file
+from .pieces import Bytes, Pieces, size_of
+from .sections import DTYPES, Section, entry, read_table
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""What is written. Files of version 1 are read too: messages had SHA-256 then, as all else has."""
+
 MAGIC = b"\x89EER1\r\n\x1a"
 KINDS = {
     "model": "a compiled model (model.eer)",
@@ -43,33 +47,13 @@ KINDS = {
     "personal-state": "a version of a personal model",
     "personal-step": "an unfinished step of a personal model",
 }
-DTYPES = ("<f8", "<i8", "<i4", "|u1")
-
 _PRELUDE = struct.Struct("<8sHHI32s")
 _MAX_HEADER = 1 << 24
-_MAX_SECTIONS = 1 << 16
-_MAX_DIMENSIONS = 8
-_ZLIB_RATIO = 1040
-"""Deflate expands a byte to at most 1032 bytes; a section that claims more is a bomb."""
 
-Source = bytes | PathLikeStr
+Source = Bytes | PathLikeStr
 """What readers take: the bytes of a file, or its path."""
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """An entry of the section table, checked. `dtype` is empty for plain bytes."""
-
-    name: str
-    offset: int
-    length: int
-    sha256: str
-    encoding: str
-    size: int
-    dtype: str
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +69,18 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Container:
-    """The contents of a file whose hashes have been verified. Arrays are read-only."""
+    """The contents of a file whose digests have been verified. Arrays are read-only.
+
+    What was read from bytes is views of them, which keep all of them in memory; arrays are not.
+    """
 
     kind: str
     meta: Fields
     where: str
-    blobs: Mapping[str, bytes] = field(repr=False)
+    blobs: Mapping[str, bytes | memoryview] = field(repr=False)
     arrays: Mapping[str, Array] = field(repr=False)
 
-    def blob(self, name: str) -> bytes:
+    def blob(self, name: str) -> bytes | memoryview:
         if name not in self.blobs:
             raise ArtifactError(f"section '{name}' is missing", where=self.where, hint=_AGAIN)
         return self.blobs[name]
@@ -115,33 +102,29 @@ _AGAIN = "the file was not written by eer, or was changed: make it again"
 def pack(
     kind: str,
     meta: Json,
-    blobs: Mapping[str, bytes] | None = None,
+    blobs: Mapping[str, Bytes | Pieces] | None = None,
     arrays: Mapping[str, Array] | None = None,
 ) -> bytes:
     """The bytes of a file of this kind. Arrays are compressed where that saves a tenth."""
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}")
     table: list[Json] = []
-    bodies: list[bytes] = []
-
-    def put(name: str, raw: bytes, body: bytes, **more: Any) -> None:
-        encoding = "raw" if body is raw else "zlib"
-        digest = hashlib.sha256(body).hexdigest()
-        table.append(
-            {"name": name, "length": len(body), "sha256": digest, "encoding": encoding}
-            | {"size": len(raw)}
-            | more
-        )
-        bodies.append(body)
-
+    bodies: list[Bytes] = []
     for name, blob in (blobs or {}).items():
-        put(name, blob, blob)
+        pieces = blob if isinstance(blob, tuple) else (blob,)
+        table.append(entry(kind, name, pieces, "raw", size_of(pieces)))
+        bodies += pieces
     for name, array in (arrays or {}).items():
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        if little.dtype.str not in DTYPES:
+        dtype = little.dtype.str
+        if dtype not in DTYPES:
             raise ValueError(f"section {name!r} has dtype {little.dtype}")
         raw = little.tobytes()
-        put(name, raw, _compressed(raw), dtype=little.dtype.str, shape=list(array.shape))
+        body = _compressed(raw)
+        encoding = "raw" if body is raw else "zlib"
+        shape = list(array.shape)
+        table.append(entry(kind, name, (body,), encoding, len(raw), dtype=dtype, shape=shape))
+        bodies.append(body)
     header = json.dumps(
         {"kind": kind, "writer": "eer", "meta": meta, "sections": table},
         allow_nan=False,
@@ -160,9 +143,8 @@ def _compressed(raw: bytes) -> bytes:
 
 def outline(source: Source, where: str | None = None) -> Outline:
     """The header of a file, without its sections. Raises ArtifactError, FileError."""
-    stream, size, where = _open(source, where)
-    with stream:
-        return _guarded_outline(stream, size, where)
+    with closing(_open(source, where)) as file:
+        return _outline(file)
 
 
 def unpack(
@@ -177,40 +159,80 @@ def unpack(
     Of a kind named in `only`, no sections but those named are read and verified. Raises
     ArtifactError for whatever is wrong with the contents, FileError for an unreadable path.
     """
-    stream, size, where = _open(source, where)
-    with stream:
-        head = _guarded_outline(stream, size, where)
+    with closing(_open(source, where)) as file:
+        head = _outline(file)
         if head.kind not in kinds:
-            raise _wrong_kind(head.kind, kinds, where)
-        blobs: dict[str, bytes] = {}
+            raise _wrong_kind(head.kind, kinds, file.where)
+        blobs: dict[str, bytes | memoryview] = {}
         arrays: dict[str, Array] = {}
         for section in head.sections:
             if only and section.name not in only.get(head.kind, (section.name,)):
                 continue
-            raw = _section(stream, section, where)
+            raw = _section(file, section)
             if section.dtype:
-                arrays[section.name] = np.frombuffer(raw, section.dtype).reshape(section.shape)
+                # A copy: a small array shall not keep a whole bundle in memory.
+                array = np.frombuffer(bytes(raw), section.dtype)
+                arrays[section.name] = array.reshape(section.shape)
             else:
                 blobs[section.name] = raw
-    return Container(head.kind, head.meta, where, blobs, arrays)
+    return Container(head.kind, head.meta, file.where, blobs, arrays)
 
 
-def _open(source: Source, where: str | None) -> tuple[BinaryIO, int, str]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(source), len(source), where or "data in memory"
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """A file in memory."""
+
+    data: memoryview
+    where: str
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read(self, offset: int, length: int) -> memoryview:
+        return self.data[offset : offset + length]
+
+    def close(self) -> None:
+        """Nothing to be done: what was read stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Disk:
+    """A file on a disk, opened."""
+
+    stream: BinaryIO
+    size: int
+    where: str
+
+    def read(self, offset: int, length: int) -> bytes:
+        try:
+            self.stream.seek(offset)
+            return self.stream.read(length)
+        except OSError as problem:
+            raise file_error("read", self.where, problem) from problem
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+def _open(source: Source, where: str | None) -> _Memory | _Disk:
+    if isinstance(source, Bytes):
+        return _Memory(_frozen(source), where or "data in memory")
     stream, size = open_file(source)
-    return stream, size, where or str(source)
+    return _Disk(stream, size, where or str(source))
 
 
-def _guarded_outline(stream: BinaryIO, size: int, where: str) -> Outline:
-    try:
-        return _outline(stream, size, where)
-    except OSError as problem:
-        raise file_error("read", where, problem) from problem
+def _frozen(data: Bytes) -> memoryview:
+    """A view of `data`, or of a copy where somebody could change it after it was verified."""
+    view = memoryview(data)
+    if isinstance(view.obj, bytes) and view.c_contiguous:
+        return view.cast("B")
+    return memoryview(view.tobytes())
 
 
-def _outline(stream: BinaryIO, size: int, where: str) -> Outline:
-    prelude = stream.read(_PRELUDE.size)
+def _outline(file: _Memory | _Disk) -> Outline:
+    size, where = file.size, file.where
+    prelude = file.read(0, _PRELUDE.size)
     if prelude[: len(MAGIC)] != MAGIC[: len(prelude)] or not prelude:
         raise ArtifactError(
             "this is not a file of eer",
@@ -232,30 +254,31 @@ def _outline(stream: BinaryIO, size: int, where: str) -> Outline:
         raise _damaged("the header length", where)
     if _PRELUDE.size + header_length > size:
         raise _truncated(size, _PRELUDE.size + header_length, where)
-    header = stream.read(header_length)
+    header = file.read(_PRELUDE.size, header_length)
     if hashlib.sha256(header).digest() != digest:
         raise _damaged("the header", where)
     fields = Fields(_parse(header, where), where)
-    sections = _table(fields, _PRELUDE.size + header_length)
-    end = sections[-1].offset + sections[-1].length if sections else stream.tell()
+    kind = fields.text("kind")
+    if kind not in KINDS:
+        raise fields.bad("kind", "a kind of file that this eer knows")
+    end = _PRELUDE.size + header_length
+    sections = read_table(kind, fields, end)
+    end += sum(section.length for section in sections)
     if end > size:
         raise _truncated(size, end, where)
     if end < size:
         raise ArtifactError(
             f"{size - end} bytes follow the end of the file", where=where, hint=_COPY
         )
-    kind = fields.text("kind")
-    if kind not in KINDS:
-        raise fields.bad("kind", "a kind of file that this eer knows")
     return Outline(kind, fields.text("writer"), fields.object("meta"), sections, size)
 
 
-def _parse(header: bytes, where: str) -> Json:
+def _parse(header: Bytes, where: str) -> Json:
     def refuse(constant: str) -> float:
         raise ValueError(constant)
 
     try:
-        value = json.loads(header.decode("utf-8"), parse_constant=refuse)
+        value = json.loads(str(header, "utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError) as problem:
         raise _damaged("the header", where) from problem
     if type(value) is not dict:
@@ -263,51 +286,19 @@ def _parse(header: bytes, where: str) -> Json:
     return value
 
 
-def _table(fields: Fields, offset: int) -> tuple[Section, ...]:
-    entries = fields.objects("sections")
-    if len(entries) > _MAX_SECTIONS:
-        raise fields.bad("sections", f"a list of at most {_MAX_SECTIONS} sections")
-    sections: list[Section] = []
-    for entry in entries:
-        length, size = entry.integer("length"), entry.integer("size")
-        encoding = entry.text("encoding")
-        dtype = entry.text("dtype") if "dtype" in entry.values else ""
-        shape = entry.integers("shape") if dtype else ()
-        if encoding not in ("raw", "zlib"):
-            raise entry.bad("encoding", "raw or zlib")
-        if (encoding == "raw" and size != length) or size > length * _ZLIB_RATIO:
-            raise entry.bad("size", "possible for a section of this length")
-        if dtype and dtype not in DTYPES:
-            raise entry.bad("dtype", f"one of {', '.join(DTYPES)}")
-        if len(shape) > _MAX_DIMENSIONS:
-            raise entry.bad("shape", f"of at most {_MAX_DIMENSIONS} dimensions")
-        if dtype and math.prod(shape) * np.dtype(dtype).itemsize != size:
-            raise entry.bad("shape", "of as many elements as the section holds")
-        name, digest = entry.text("name"), entry.digest("sha256")
-        sections.append(Section(name, offset, length, digest, encoding, size, dtype, shape))
-        offset += length
-    if len({s.name for s in sections}) != len(sections):
-        raise fields.bad("sections", "a list of sections of different names")
-    return tuple(sections)
-
-
-def _section(stream: BinaryIO, section: Section, where: str) -> bytes:
-    try:
-        stream.seek(section.offset)
-        body = stream.read(section.length)
-    except OSError as problem:
-        raise file_error("read", where, problem) from problem
-    if hashlib.sha256(body).hexdigest() != section.sha256:
-        raise _damaged(f"section '{section.name}'", where)
+def _section(file: _Memory | _Disk, section: Section) -> bytes | memoryview:
+    body = file.read(section.offset, section.length)
+    if not section.matches((body,)):
+        raise _damaged(f"section '{section.name}'", file.where)
     if section.encoding == "raw":
         return body
     inflater = zlib.decompressobj()
     try:
         raw = inflater.decompress(body, section.size + 1)
     except zlib.error as problem:
-        raise _damaged(f"section '{section.name}'", where) from problem
+        raise _damaged(f"section '{section.name}'", file.where) from problem
     if len(raw) != section.size or not inflater.eof or inflater.unused_data:
-        raise _damaged(f"section '{section.name}'", where)
+        raise _damaged(f"section '{section.name}'", file.where)
     return raw
 
 
@@ -324,7 +315,7 @@ def _truncated(size: int, wanted: int, where: str) -> ArtifactError:
 
 def _damaged(part: str, where: str) -> ArtifactError:
     return ArtifactError(
-        f"{part} is damaged or was tampered with: it does not match its SHA-256 or its format",
+        f"{part} is damaged or was tampered with: it does not match its digest or its format",
         where=where,
         hint=_COPY,
     )

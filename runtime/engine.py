@@ -3,7 +3,7 @@
 An `Engine` is a library with one parameter set. The client asks it for keys, encryption and
 decryption; the server asks it for an `Evaluator` over evaluation keys and never sees a secret key.
 Levels count the rescales that remain; rotations are left-positive; vectors are float64 or
-complex128 [slots].
+complex128 [slots]. What is serialised comes, and is taken, in pieces.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .params import CkksParams
+from .pieces import Pieces
 from .program import Slots
 
 Cipher = Any
@@ -148,7 +149,7 @@ class Engine(Protocol):
         rotations: Sequence[int],
         levels: Sequence[int] | None = None,
         conjugation: int | None = None,
-    ) -> tuple[SecretKey, bytes]:
+    ) -> tuple[SecretKey, Pieces]:
         """A new secret key, and its evaluation keys for exactly these steps (in ring slots).
 
         `levels` has the highest level at which each step will be used, for engines that can make
@@ -163,7 +164,7 @@ class Engine(Protocol):
     def encrypt(self, key: SecretKey, values: Slots, level: int, scale: float) -> Cipher:
         """Encrypt `values` [slots], refusing NaN, infinities and what the scale cannot hold."""
 
-    def encrypt_bytes(self, key: SecretKey, values: Slots, level: int, scale: float) -> bytes:
+    def encrypt_bytes(self, key: SecretKey, values: Slots, level: int, scale: float) -> Pieces:
         """`encrypt` and `save_cipher` in one, in the smallest form (seeded where it can)."""
 
     def decrypt(self, key: SecretKey, a: Cipher, *, imaginary: bool = False) -> Slots:
@@ -171,15 +172,15 @@ class Engine(Protocol):
 
     def evaluator(self, keys: EvaluationKeys) -> Evaluator: ...
 
-    def save_cipher(self, a: Cipher) -> bytes: ...
+    def save_cipher(self, a: Cipher) -> Pieces: ...
 
-    def load_cipher(self, data: bytes) -> Cipher:
+    def load_cipher(self, data: Pieces) -> Cipher:
         """What `save_cipher` made. Here and in the other two, what the bytes claim is checked, and
         what the library can tell of them; that they are undamaged is for the file that holds them
         (`runtime.container`)."""
 
-    def save_secret_key(self, key: SecretKey) -> bytes: ...
-    def load_secret_key(self, data: bytes, key_id: str) -> SecretKey: ...
+    def save_secret_key(self, key: SecretKey) -> Pieces: ...
+    def load_secret_key(self, data: Pieces, key_id: str) -> SecretKey: ...
     def load_evaluation_keys(
-        self, data: bytes, key_id: str, rotations: tuple[int, ...], conjugation: bool = False
+        self, data: Pieces, key_id: str, rotations: tuple[int, ...], conjugation: bool = False
     ) -> EvaluationKeys: ...

@@ -15,6 +15,7 @@ from .container import Source, pack, unpack
 from .errors import ArtifactError
 from .fields import Fields, Json
 from .model import ServerModel, cipher_places
+from .pieces import Pieces
 from .wire import Binding, Message, message_to_bytes, read_message
 
 Role = Literal["step", "inference"]
@@ -94,7 +95,7 @@ def _starts(counts: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sum(counts[:k]) for k in range(len(counts)))
 
 
-def _by_name(message: Message) -> dict[str, tuple[bytes, ...]]:
+def _by_name(message: Message) -> dict[str, tuple[Pieces, ...]]:
     starts = _starts(message.counts)
     return {
         name: message.bodies[start : start + count]
@@ -256,7 +257,7 @@ def read_pending(source: Source) -> Pending:
     container = unpack(source, ("personal-step",))
     meta = container.meta
     return Pending(
-        meta.integer("base", low=1), meta.integer("step", low=1), container.blob("answer")
+        meta.integer("base", low=1), meta.integer("step", low=1), bytes(container.blob("answer"))
     )
 
 

@@ -9,13 +9,14 @@ from os import fspath
 from . import errors
 from .container import Source
 from .errors import EerError, InternalError
+from .pieces import Bytes
 
 _PATH, _BYTES, _ERROR = b"p", b"b", b"e"
 
 
 def source_to_bytes(source: Source) -> bytes:
     """A file's bytes, or its absolute path."""
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, Bytes):
         return _BYTES + source
     return _PATH + os.fsencode(os.path.abspath(fspath(source)))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from .container import Source, pack, unpack
 from .fields import Json
+from .pieces import Bytes
 from .wire import Message, read_message
 
 
@@ -25,7 +26,7 @@ class StateUpdate:
     where: str = ""
 
 
-def answer_digest(answer: bytes) -> str:
+def answer_digest(answer: Bytes) -> str:
     """What ties an update to the step whose answer it was made from."""
     return hashlib.sha256(answer).hexdigest()
 

@@ -13,6 +13,7 @@ from .errors import ArtifactError, KeyMismatchError
 from .fields import Fields, Json
 from .identity import params_hash
 from .model import ClientModel, ServerModel
+from .pieces import Pieces
 
 MAX_WINDOWS = 1 << 16
 
@@ -103,7 +104,7 @@ class SecretKeyFile:
 
     binding: Binding
     where: str
-    body: bytes = field(repr=False)
+    body: Pieces = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class EvaluationKeysFile:
     where: str
     rotations: tuple[int, ...]
     conjugation: bool
-    body: bytes = field(repr=False)
+    body: Pieces = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +134,21 @@ class Message:
     names: tuple[str, ...]
     counts: tuple[int, ...]
     levels: tuple[int, ...]
-    bodies: tuple[bytes, ...] = field(repr=False)
+    bodies: tuple[Pieces, ...] = field(repr=False)
 
 
-def secret_key_to_bytes(binding: Binding, body: bytes) -> bytes:
+def secret_key_to_bytes(binding: Binding, body: Pieces) -> bytes:
     return pack("secret-key", binding.to_json(), {"key": body})
 
 
 def read_secret_key(source: Source) -> SecretKeyFile:
     """A secret key file, verified. Raises ArtifactError, FileError."""
     container = unpack(source, ("secret-key",))
-    return SecretKeyFile(Binding.read(container.meta), container.where, container.blob("key"))
+    return SecretKeyFile(Binding.read(container.meta), container.where, (container.blob("key"),))
 
 
 def evaluation_keys_to_bytes(
-    binding: Binding, rotations: Sequence[int], conjugation: bool, body: bytes
+    binding: Binding, rotations: Sequence[int], conjugation: bool, body: Pieces
 ) -> bytes:
     meta = binding.to_json() | {"rotations": list(rotations), "conjugation": conjugation}
     return pack("evaluation-keys", meta, {"keys": body})
@@ -162,7 +163,7 @@ def read_evaluation_keys(source: Source) -> EvaluationKeysFile:
         where=container.where,
         rotations=rotations,
         conjugation=container.meta.flag("conjugation"),
-        body=container.blob("keys"),
+        body=(container.blob("keys"),),
     )
 
 
@@ -201,11 +202,11 @@ def read_message(source: Source, where: str | None = None) -> Message:
     )
 
 
-def _bodies(container: Container, count: int) -> tuple[bytes, ...]:
+def _bodies(container: Container, count: int) -> tuple[Pieces, ...]:
     if len(container.blobs) != count:
         raise ArtifactError(
             f"{len(container.blobs)} ciphertexts where {count} were announced",
             where=container.where,
             hint="the file was not written by eer, or was changed: make it again",
         )
-    return tuple(container.blob(f"cipher{k}") for k in range(count))
+    return tuple((container.blob(f"cipher{k}"),) for k in range(count))

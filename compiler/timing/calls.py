@@ -19,6 +19,7 @@ import numpy as np
 
 from eer.runtime.engine import Cipher, Engine, Evaluator, Plain, SecretKey
 from eer.runtime.errors import EngineError
+from eer.runtime.pieces import joined
 from eer.runtime.program import Vector
 
 from ..cost import CostModel
@@ -92,8 +93,9 @@ class _At:
 
     def _transport(self) -> Iterator[Call]:
         engine, key, level = self.engine, self.key, self.level
-        question = engine.encrypt_bytes(key, self.values, level, self.scale)
-        answer = engine.save_cipher(self._fresh())
+        # In one piece, as they come out of a message.
+        question = (joined(engine.encrypt_bytes(key, self.values, level, self.scale)),)
+        answer = (joined(engine.save_cipher(self._fresh())),)
         yield self._call(
             "encrypt",
             lambda m: m.send(level),

@@ -18,6 +18,7 @@ import numpy as np
 from ..engine import Capabilities, EvaluationKeys, Evaluator, SecretKey
 from ..errors import ArtifactError, DataError, EngineError, KeyMismatchError
 from ..params import CkksParams
+from ..pieces import Bytes, Pieces
 from ..program import Slots
 from .frame import Frame, open_frame, seal_frame
 from .typed import (
@@ -64,7 +65,7 @@ class CheckedEngine(ABC):
         rotations: Sequence[int],
         levels: Sequence[int] | None = None,
         conjugation: int | None = None,
-    ) -> tuple[SecretKey, bytes]:
+    ) -> tuple[SecretKey, Pieces]:
         top = self.params.max_level
         highest = [top] * len(rotations) if levels is None else list(levels)
         if len(highest) != len(rotations) or any(not 0 <= level <= top for level in highest):
@@ -86,7 +87,7 @@ class CheckedEngine(ABC):
         handle = self._encrypt(self._secret(key), vector, level, scale)
         return Ciphertext(handle, level, scale, key.key_id, self.space)
 
-    def encrypt_bytes(self, key: SecretKey, values: Slots, level: int, scale: float) -> bytes:
+    def encrypt_bytes(self, key: SecretKey, values: Slots, level: int, scale: float) -> Pieces:
         vector = self.check_plain(values, level, scale)
         payload = self._encrypt_payload(self._secret(key), vector, level, scale)
         return seal_frame(Frame("ciphertext", self.space, key.key_id, level, scale), payload)
@@ -103,12 +104,12 @@ class CheckedEngine(ABC):
             raise KeyMismatchError("these evaluation keys belong to another engine or parameters")
         return self._evaluator(keys, keys.handle.raw)
 
-    def save_cipher(self, a: Ciphertext) -> bytes:
+    def save_cipher(self, a: Ciphertext) -> Pieces:
         check_owner(a, Ciphertext, self.space)
         frame = Frame("ciphertext", self.space, a.key_id, a.level, a.scale, a.parts)
         return seal_frame(frame, self._save_cipher(a))
 
-    def load_cipher(self, data: bytes) -> Ciphertext:
+    def load_cipher(self, data: Pieces) -> Ciphertext:
         frame, payload = open_frame(data, "ciphertext", self.space)
         if frame.level > self.params.max_level or frame.scale <= 0:
             raise ArtifactError(f"a ciphertext of level {frame.level} does not exist here")
@@ -117,16 +118,16 @@ class CheckedEngine(ABC):
         handle = self._load_cipher(payload, frame.level, frame.scale, frame.parts)
         return Ciphertext(handle, frame.level, frame.scale, frame.key_id, self.space, frame.parts)
 
-    def save_secret_key(self, key: SecretKey) -> bytes:
+    def save_secret_key(self, key: SecretKey) -> Pieces:
         payload = self._save_secret_key(self._secret(key))
         return seal_frame(Frame("secret key", self.space, key.key_id, 0, 0.0), payload)
 
-    def load_secret_key(self, data: bytes, key_id: str) -> SecretKey:
+    def load_secret_key(self, data: Pieces, key_id: str) -> SecretKey:
         payload = self._open_key(data, "secret key", key_id)
         return SecretKey(Bound(self.space, self._load_secret_key(payload)), key_id)
 
     def load_evaluation_keys(
-        self, data: bytes, key_id: str, rotations: tuple[int, ...], conjugation: bool = False
+        self, data: Pieces, key_id: str, rotations: tuple[int, ...], conjugation: bool = False
     ) -> EvaluationKeys:
         steps = check_steps(rotations, self.slots)
         payload = self._open_key(data, "set of evaluation keys", key_id)
@@ -163,7 +164,7 @@ class CheckedEngine(ABC):
             raise KeyMismatchError("this secret key belongs to another engine or parameters")
         return key.handle.raw
 
-    def _open_key(self, data: bytes, kind: str, key_id: str) -> memoryview:
+    def _open_key(self, data: Pieces, kind: str, key_id: str) -> memoryview:
         frame, payload = open_frame(data, kind, self.space)
         if frame.key_id != key_id:
             raise other_key(kind)
@@ -172,7 +173,7 @@ class CheckedEngine(ABC):
     @abstractmethod
     def _generate_keys(
         self, steps: Mapping[int, int], conjugation: int | None
-    ) -> tuple[Any, Sequence[bytes]]:
+    ) -> tuple[Any, Pieces]:
         """A secret key, and the pieces of the serialised evaluation keys.
 
         `steps` are in order, each with the highest level at which it is used, as `conjugation` is
@@ -181,7 +182,7 @@ class CheckedEngine(ABC):
 
     @abstractmethod
     def _encrypt(self, secret: Any, values: Slots, level: int, scale: float) -> Any: ...
-    def _encrypt_payload(self, secret: Any, values: Slots, level: int, scale: float) -> bytes:
+    def _encrypt_payload(self, secret: Any, values: Slots, level: int, scale: float) -> Bytes:
         handle = self._encrypt(secret, values, level, scale)
         return self._save_cipher(Ciphertext(handle, level, scale, "", self.space))
 
@@ -190,11 +191,11 @@ class CheckedEngine(ABC):
     @abstractmethod
     def _evaluator(self, keys: EvaluationKeys, raw: Any) -> Evaluator: ...
     @abstractmethod
-    def _save_cipher(self, a: Ciphertext) -> bytes: ...
+    def _save_cipher(self, a: Ciphertext) -> Bytes: ...
     @abstractmethod
     def _load_cipher(self, payload: memoryview, level: int, scale: float, parts: int) -> Any: ...
     @abstractmethod
-    def _save_secret_key(self, secret: Any) -> bytes: ...
+    def _save_secret_key(self, secret: Any) -> Bytes: ...
     @abstractmethod
     def _load_secret_key(self, payload: memoryview) -> Any: ...
     @abstractmethod

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..engine import Capabilities, EvaluationKeys, Evaluator
 from ..errors import ArtifactError
 from ..params import CkksParams
+from ..pieces import Pieces
 from ..program import Slots, Vector
 from .checked import CheckedEngine
 from .checked_evaluator import CheckedEvaluator
@@ -145,8 +146,8 @@ class ClearEngine(CheckedEngine):
 
     def _generate_keys(
         self, steps: Mapping[int, int], conjugation: int | None
-    ) -> tuple[None, list[bytes]]:
-        return None, [key_list(tuple(steps), conjugation is not None)]
+    ) -> tuple[None, Pieces]:
+        return None, (key_list(tuple(steps), conjugation is not None),)
 
     def _encrypt(self, secret: None, values: Slots, level: int, scale: float) -> Slots:
         return self.noisy(values.copy(), math.sqrt(self.fresh_variance()), scale)

@@ -17,6 +17,7 @@ import numpy as np
 from ..engine import Capabilities, EvaluationKeys, Evaluator
 from ..errors import ArtifactError, EngineError, ParameterError
 from ..params import CkksLiteral, CkksParams
+from ..pieces import Bytes, Pieces
 from ..program import Slots
 from .checked import CheckedEngine
 from .desilo_evaluator import DesiloEvaluator, DesiloKeys, DesiloValue
@@ -117,23 +118,23 @@ class DesiloEngine(CheckedEngine):
 
     def _generate_keys(
         self, steps: Mapping[int, int], conjugation: int | None
-    ) -> tuple[Any, list[bytes]]:
+    ) -> tuple[Any, Pieces]:
         lib, top = self.lib, self.params.max_level
         with DesiloCall("make keys"):
             secret = lib.create_secret_key()
-            parts = [b""]
+            parts: list[Bytes] = [b""]
             if top:
                 # A product is rescaled before it is relinearised: one level below suffices.
                 key = lib.create_relinearization_key(secret, top - 1)
-                parts = [bytes(lib.serialize_relinearization_key(key))]
+                parts = [lib.serialize_relinearization_key(key)]
             for step, level in steps.items():
                 level = min(level, self.key_level)
                 key = lib.create_fixed_rotation_key(secret, self._delta(step), level)
-                parts.append(bytes(lib.serialize_fixed_rotation_key(key)))
+                parts.append(lib.serialize_fixed_rotation_key(key))
             if conjugation is not None:
                 key = lib.create_conjugation_key(secret, min(conjugation, self.key_level))
-                parts.append(bytes(lib.serialize_conjugation_key(key)))
-        return secret, [part_table(parts), *parts]
+                parts.append(lib.serialize_conjugation_key(key))
+        return secret, (part_table(parts), *parts)
 
     def _delta(self, step: int) -> int:
         """The library's rotations go right."""
@@ -162,9 +163,10 @@ class DesiloEngine(CheckedEngine):
             value.cipher, value.transformed = self.lib.intt(value.cipher), False
         return value.cipher
 
-    def _save_cipher(self, a: Ciphertext) -> bytes:
+    def _save_cipher(self, a: Ciphertext) -> bytearray:
         with DesiloCall("save a ciphertext"):
-            return bytes(self.lib.serialize_ciphertext(self.coefficients(a.handle)))
+            data: bytearray = self.lib.serialize_ciphertext(self.coefficients(a.handle))
+        return data
 
     def _load_cipher(
         self, payload: memoryview, level: int, scale: float, parts: int
@@ -184,9 +186,10 @@ class DesiloEngine(CheckedEngine):
         if abs(math.log2(scale) - NOMINAL_LOG_SCALE) > 1e-6:
             raise ArtifactError("this ciphertext is not of the scale that the engine uses")
 
-    def _save_secret_key(self, secret: Any) -> bytes:
+    def _save_secret_key(self, secret: Any) -> bytearray:
         with DesiloCall("save a secret key"):
-            return bytes(self.lib.serialize_secret_key(secret))
+            data: bytearray = self.lib.serialize_secret_key(secret)
+        return data
 
     def _load_secret_key(self, payload: memoryview) -> Any:
         secret = self._load("secret key", self.lib.deserialize_secret_key, payload)

@@ -11,6 +11,7 @@ from typing import Any
 from ..engine import Capabilities, EvaluationKeys, Evaluator, SecretKey
 from ..errors import EngineError
 from ..params import CkksParams
+from ..pieces import Pieces
 from ..program import Slots
 from .checked import CheckedEngine
 from .checked_evaluator import CheckedEvaluator
@@ -71,13 +72,13 @@ class DryEngine(CheckedEngine):
     def encrypt(self, key: SecretKey, values: Slots, level: int, scale: float) -> Ciphertext:
         return self.counts.follow(super().encrypt(key, values, level, scale))
 
-    def load_cipher(self, data: bytes) -> Ciphertext:
+    def load_cipher(self, data: Pieces) -> Ciphertext:
         return self.counts.follow(super().load_cipher(data))
 
     def _generate_keys(
         self, steps: Mapping[int, int], conjugation: int | None
-    ) -> tuple[None, list[bytes]]:
-        return None, [key_list(tuple(steps), conjugation is not None)]
+    ) -> tuple[None, Pieces]:
+        return None, (key_list(tuple(steps), conjugation is not None),)
 
     def _encrypt(self, secret: None, values: Slots, level: int, scale: float) -> None:
         return None

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import ArtifactError, KeyMismatchError
+from ..pieces import Bytes, Pieces, joined, size_of
 
 MAGIC = b"EERENG01"
 _HEADER_LIMIT = 4096
@@ -34,8 +35,8 @@ class Frame:
     """Polynomials of a ciphertext."""
 
 
-def seal_frame(frame: Frame, *payload: bytes) -> bytes:
-    """The payload, given in one piece or several, under `frame`."""
+def seal_frame(frame: Frame, *payload: Bytes) -> Pieces:
+    """The payload, in the pieces that it came in, after its `frame`."""
     header = {
         "kind": frame.kind,
         "space": frame.space,
@@ -43,19 +44,19 @@ def seal_frame(frame: Frame, *payload: bytes) -> bytes:
         "level": frame.level,
         "scale": frame.scale.hex(),
         "parts": frame.parts,
-        "size": sum(len(piece) for piece in payload),
+        "size": size_of(payload),
     }
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    return b"".join((MAGIC, struct.pack("<H", len(text)), text, *payload))
+    return b"".join((MAGIC, struct.pack("<H", len(text)), text)), *payload
 
 
-def open_frame(data: bytes, kind: str, space: str) -> tuple[Frame, memoryview]:
+def open_frame(data: Pieces, kind: str, space: str) -> tuple[Frame, memoryview]:
     """The frame and payload of `data`.
 
     Raises ArtifactError where the bytes are cut short or not of this `kind`, KeyMismatchError where
     they were made by another engine or with other parameters.
     """
-    view = memoryview(data)
+    view = memoryview(joined(data))
     start = len(MAGIC) + 2
     if len(view) < start or bytes(view[: len(MAGIC)]) != MAGIC:
         raise _damaged(kind, "it does not begin as such objects do")
@@ -90,12 +91,12 @@ def open_frame(data: bytes, kind: str, space: str) -> tuple[Frame, memoryview]:
     return found, payload
 
 
-def join_parts(parts: Sequence[bytes]) -> bytes:
+def join_parts(parts: Sequence[Bytes]) -> bytes:
     """Several byte strings as one; `split_parts` undoes it."""
     return b"".join((part_table(parts), *parts))
 
 
-def part_table(parts: Sequence[bytes]) -> bytes:
+def part_table(parts: Sequence[Bytes]) -> bytes:
     """What `join_parts` puts before the parts."""
     return struct.pack(f"<I{len(parts)}Q", len(parts), *(len(p) for p in parts))
 

@@ -27,6 +27,7 @@ import numpy as np
 from ..engine import Capabilities, EvaluationKeys, Evaluator
 from ..errors import ArtifactError, EngineError, ParameterError
 from ..params import CkksLiteral, CkksParams
+from ..pieces import Pieces
 from ..program import Slots
 from .checked import CheckedEngine
 from .frame import part_table, split_parts
@@ -146,7 +147,7 @@ class SealEngine(CheckedEngine):
 
     def _generate_keys(
         self, steps: Mapping[int, int], conjugation: int | None
-    ) -> tuple[_Secret, list[bytes]]:
+    ) -> tuple[_Secret, Pieces]:
         """Every Galois key is made, and later loaded, by itself: all at once, in SEAL's own
         form, would take twice the memory. Keys for fewer levels than all SEAL does not make."""
         with SealCall("make keys"):
@@ -156,7 +157,7 @@ class SealEngine(CheckedEngine):
             for element in self._elements(steps, conjugation is not None):
                 key = generator.create_galois_keys([element])
                 parts.append(bytes_saved(key.save))
-        return secret, [part_table(parts), *parts]
+        return secret, (part_table(parts), *parts)
 
     def _elements(self, steps: Iterable[int], conjugation: bool) -> list[int]:
         """Galois elements of the rotations, and the conjugation's after them."""

@@ -11,6 +11,7 @@ import pytest
 from eer.runtime.engine import Engine, EvaluationKeys, Evaluator, SecretKey
 from eer.runtime.engines import desilo_literal
 from eer.runtime.params import CkksLiteral, CkksParams
+from eer.runtime.pieces import Pieces
 from eer.runtime.program import Slots, Vector
 
 STEPS = (1, 5, 64, -1, -300)
@@ -33,7 +34,7 @@ class Rig:
 
     engine: Engine
     key: SecretKey
-    key_bytes: bytes
+    key_bytes: Pieces
     keys: EvaluationKeys
     evaluator: Evaluator
     tolerance: float

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eer.runtime.errors import ArtifactError, DataError, EngineError, KeyMismatchError
+from eer.runtime.pieces import joined
 from tests.engines.rig import STEPS, TOP, Rig
 
 SLOW = settings(
@@ -236,12 +237,13 @@ def test_no_word_of_either_part_stands_in_a_ciphertext(rig: Rig) -> None:
     z = rig.complex_vector(7) * 3.7
     words = z.view(np.uint64)
     a = rig.encrypt(z, 1)
-    for data in (
+    for pieces in (
         rig.engine.save_cipher(a),
         rig.engine.encrypt_bytes(rig.key, z, 1, rig.scale),
         rig.engine.save_cipher(rig.evaluator.conjugate(a)),
         rig.engine.save_cipher(rig.evaluator.times_i(a)),
     ):
+        data = joined(pieces)
         for offset in range(8):
             usable = (len(data) - offset) // 8
             found = np.frombuffer(data, dtype="<u8", count=usable, offset=offset)

@@ -10,6 +10,7 @@ import pytest
 from eer.runtime.engines import open_engine
 from eer.runtime.errors import ArtifactError, DataError, EerError, EngineError, KeyMismatchError
 from eer.runtime.params import CkksLiteral
+from eer.runtime.pieces import joined
 from tests.engines.rig import CASES, STEPS, TOP, Rig
 
 
@@ -197,7 +198,7 @@ def test_truncated_bytes_are_refused(rig: Rig, keep: int) -> None:
     cipher = engine.encrypt_bytes(rig.key, rig.vector(1), 1, rig.scale)
     secret = engine.save_secret_key(rig.key)
     for data in (cipher, secret, rig.key_bytes):
-        cut = data[:keep]
+        cut = (joined(data)[:keep],)
         with pytest.raises(ArtifactError):
             engine.load_cipher(cut)
         with pytest.raises(ArtifactError):
@@ -209,12 +210,12 @@ def test_truncated_bytes_are_refused(rig: Rig, keep: int) -> None:
 def test_changed_frames_are_refused(rig: Rig) -> None:
     """Changed contents too, where the library can tell; else the container does."""
     engine = rig.engine
-    data = engine.encrypt_bytes(rig.key, rig.vector(1), 1, rig.scale)
+    data = joined(engine.encrypt_bytes(rig.key, rig.vector(1), 1, rig.scale))
     for place in (0, 9, 12, 60):
         changed = bytearray(data)
         changed[place] ^= 0x55
         with pytest.raises(EerError):
-            engine.load_cipher(bytes(changed))
+            engine.load_cipher((bytes(changed),))
 
 
 def test_one_kind_of_object_is_not_taken_for_another(rig: Rig) -> None:
@@ -233,11 +234,12 @@ def test_no_word_of_the_input_stands_in_a_ciphertext(rig: Rig, level: int) -> No
     x = rig.vector(7) * 3.7
     words = x.view(np.uint64)
     a = rig.encrypt(x, level)
-    for data in (
+    for pieces in (
         rig.engine.save_cipher(a),
         rig.engine.encrypt_bytes(rig.key, x, level, rig.scale),
         rig.engine.save_cipher(rig.evaluator.rotate(a, 1)),
     ):
+        data = joined(pieces)
         for offset in range(8):
             usable = (len(data) - offset) // 8
             found = np.frombuffer(data, dtype="<u8", count=usable, offset=offset)

@@ -16,6 +16,7 @@ from eer.runtime.engines.desilo_library import DesiloCall, check_versions, insta
 from eer.runtime.engines.frame import Frame, join_parts, open_frame, seal_frame, split_parts
 from eer.runtime.errors import ArtifactError, EngineError, ParameterError
 from eer.runtime.params import CkksLiteral
+from eer.runtime.pieces import joined, size_of
 
 needs_library = pytest.mark.skipif(not installed(), reason="needs desilofhe")
 SCALE = 2.0**40
@@ -143,7 +144,7 @@ def test_keys_for_low_levels_are_smaller_and_refused_above() -> None:
     engine: Any = open_engine(desilo_literal(3).check())
     key, low = engine.generate_keys((1, 2), (0, 1))
     _, full = engine.generate_keys((1, 2))
-    assert len(low) < 0.5 * len(full)
+    assert size_of(low) < 0.5 * size_of(full)
     ev = engine.evaluator(engine.load_evaluation_keys(low, key.key_id, (1, 2)))
     a = engine.encrypt(key, np.zeros(engine.slots), 1, SCALE)
     wrong: tuple[Any, ...] = (
@@ -162,7 +163,7 @@ def test_conjugation_keys_for_low_levels_are_smaller_and_refused_above() -> None
     key, low = engine.generate_keys((), conjugation=0)
     _, full = engine.generate_keys((), conjugation=3)
     _, none = engine.generate_keys(())
-    assert len(low) - len(none) < 0.3 * (len(full) - len(none))
+    assert size_of(low) - size_of(none) < 0.3 * (size_of(full) - size_of(none))
     ev = engine.evaluator(engine.load_evaluation_keys(low, key.key_id, (), True))
     z = np.random.default_rng(1).uniform(-1, 1, (2, engine.slots))
     a = engine.encrypt(key, z[0] + 1j * z[1], 1, SCALE)
@@ -326,7 +327,7 @@ def test_no_word_of_the_secret_stands_in_what_is_sent(
     assert words.size > engine.slots
     parts = split_parts(open_frame(data, KEYS, engine.space)[1], KEYS, 3)
     fresh = engine.encrypt_bytes(key, np.zeros(engine.slots), 2, SCALE)
-    for sent in (*parts, fresh):
+    for sent in (*parts, joined(fresh)):
         for offset in range(8):
             found = np.frombuffer(sent, "<u8", (len(sent) - offset) // 8, offset)
             assert not np.isin(found, words).any()

@@ -16,6 +16,7 @@ from eer.runtime.engines.frame import (
 )
 from eer.runtime.engines.memfile import bytes_saved, load_bytes
 from eer.runtime.errors import ArtifactError, KeyMismatchError
+from eer.runtime.pieces import joined
 
 FRAME = Frame("thing", "seal:0011", "k1", 3, 2.0**27 / 3)
 
@@ -28,12 +29,12 @@ def test_what_goes_in_comes_out() -> None:
 
 def test_every_change_to_the_frame_is_found() -> None:
     """Damage to the content is for the container to find."""
-    data = seal_frame(FRAME, b"content")
+    data = joined(seal_frame(FRAME, b"content"))
     for place in range(len(data) - len(b"content")):
         changed = bytearray(data)
         changed[place] ^= 0x01
         try:
-            frame, payload = open_frame(bytes(changed), "thing", "seal:0011")
+            frame, payload = open_frame((bytes(changed),), "thing", "seal:0011")
         except (ArtifactError, KeyMismatchError):
             continue
         # The key, level and scale are the claims of whoever made it; the engine checks them.
@@ -43,11 +44,11 @@ def test_every_change_to_the_frame_is_found() -> None:
 
 @pytest.mark.parametrize("cut", range(0, 60, 7))
 def test_every_truncation_is_found(cut: int) -> None:
-    data = seal_frame(FRAME, b"content")
+    data = joined(seal_frame(FRAME, b"content"))
     with pytest.raises(ArtifactError):
-        open_frame(data[:cut], "thing", "seal:0011")
+        open_frame((data[:cut],), "thing", "seal:0011")
     with pytest.raises(ArtifactError):
-        open_frame(data[: len(data) - 1], "thing", "seal:0011")
+        open_frame((data[: len(data) - 1],), "thing", "seal:0011")
 
 
 def test_other_kinds_and_spaces_are_named() -> None:
@@ -60,7 +61,7 @@ def test_other_kinds_and_spaces_are_named() -> None:
 
 @pytest.mark.parametrize("header", [b"[]", b"{}", b"\xff", b"[" * 3000, b'{"kind": 1}'])
 def test_headers_that_are_no_headers(header: bytes) -> None:
-    data = b"EERENG01" + len(header).to_bytes(2, "little") + header
+    data = (b"EERENG01" + len(header).to_bytes(2, "little") + header,)
     with pytest.raises(ArtifactError, match="header"):
         open_frame(data, "thing", "seal:0011")
 
@@ -74,14 +75,14 @@ def test_scales_that_are_no_scales(scale: float) -> None:
 
 def test_parts_are_split_as_they_were_joined() -> None:
     parts = [b"", b"a", b"bcd"]
-    joined = memoryview(join_parts(parts))
-    assert [bytes(p) for p in split_parts(joined, "thing", 3)] == parts
+    whole = memoryview(join_parts(parts))
+    assert [bytes(p) for p in split_parts(whole, "thing", 3)] == parts
     for count in (0, 2, 4):
         with pytest.raises(ArtifactError):
-            split_parts(joined, "thing", count)
-    for cut in (0, 3, 10, len(joined) - 1):
+            split_parts(whole, "thing", count)
+    for cut in (0, 3, 10, len(whole) - 1):
         with pytest.raises(ArtifactError):
-            split_parts(joined[:cut], "thing", 3)
+            split_parts(whole[:cut], "thing", 3)
 
 
 def test_sizes_that_overflow_are_found() -> None:

@@ -15,6 +15,7 @@ from eer.runtime.engines.memfile import IN_MEMORY
 from eer.runtime.engines.seal import SealEngine
 from eer.runtime.errors import ArtifactError, EngineError, ParameterError
 from eer.runtime.params import CkksLiteral, CkksParams
+from eer.runtime.pieces import size_of
 
 PARAMS = CkksLiteral("seal", 13, (40.0, 30.0, 30.0), (45.0,), 30.0).check()
 SCALE = 2.0**30
@@ -62,9 +63,9 @@ def test_what_is_sent_carries_a_seed(engine: SealEngine) -> None:
     key, data = engine.generate_keys((1, 2))
     sent = engine.encrypt_bytes(key, _vector(engine), 2, SCALE)
     expanded = engine.save_cipher(engine.load_cipher(sent))
-    assert len(sent) < 0.6 * len(expanded)
+    assert size_of(sent) < 0.6 * size_of(expanded)
     raw_key = 2 * 3 * 4 * PARAMS.ring_dimension * 8
-    assert len(data) < 0.5 * 3 * raw_key
+    assert size_of(data) < 0.5 * 3 * raw_key
 
 
 def test_slots_are_the_powers_of_minus_3(engine: SealEngine) -> None:

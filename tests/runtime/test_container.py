@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eer.runtime.container import FORMAT_VERSION, MAGIC, outline, pack, unpack
+from eer.runtime.container import FORMAT_VERSION, KINDS, MAGIC, outline, pack, unpack
 from eer.runtime.errors import ArtifactError, FileError
 
 ARRAYS = {
@@ -23,6 +24,7 @@ ARRAYS = {
     "empty": np.zeros((0, 8)),
 }
 FILE = pack("client", {"a": [1, 2.5, "x"]}, {"blob": b"bytes", "nothing": b""}, ARRAYS)
+MESSAGE = pack("ciphertext", {"a": [1, 2.5, "x"]}, {"blob": b"bytes", "nothing": b""}, ARRAYS)
 
 
 def rewritten(header: dict[str, Any], bodies: bytes, version: int = FORMAT_VERSION) -> bytes:
@@ -43,10 +45,20 @@ def entry(body: bytes, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def with_section(body: bytes, **more: Any) -> bytes:
-    table = [entry(body, **more)]
-    header = {"kind": "client", "writer": "eer", "meta": {}, "sections": table}
-    return rewritten(header, body)
+def with_section(body: bytes, kind: str = "client", version: int = 2, **more: Any) -> bytes:
+    return with_entry(entry(body, **more), body, kind, version)
+
+
+def with_entry(found: dict[str, Any], body: bytes, kind: str, version: int = 2) -> bytes:
+    header = {"kind": kind, "writer": "eer", "meta": {}, "sections": [found]}
+    return rewritten(header, body, version)
+
+
+def checksummed(body: bytes, **more: Any) -> dict[str, Any]:
+    """An entry with a CRC-32 in place of the SHA-256."""
+    found = entry(body) | {"crc32": f"{zlib.crc32(body):08x}"}
+    del found["sha256"]
+    return found | more
 
 
 def test_round_trip() -> None:
@@ -70,20 +82,91 @@ def test_same_contents_same_bytes() -> None:
     assert pack("client", {"a": [1, 2.5, "x"]}, {"blob": b"bytes", "nothing": b""}, ARRAYS) == FILE
 
 
+@pytest.mark.parametrize(("data", "kind"), [(FILE, "client"), (MESSAGE, "ciphertext")])
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, len(FILE) - 1))
-def test_every_truncation_is_refused(length: int) -> None:
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_every_truncation_is_refused(data: bytes, kind: str, share: float) -> None:
     with pytest.raises(ArtifactError):
-        unpack(FILE[:length], ("client",))
+        unpack(data[: int(share * len(data))], (kind,))
 
 
+@pytest.mark.parametrize(("data", "kind"), [(FILE, "client"), (MESSAGE, "ciphertext")])
 @settings(max_examples=400, deadline=None)
-@given(st.integers(0, len(FILE) * 8 - 1))
-def test_every_bit_flip_is_refused(bit: int) -> None:
-    changed = bytearray(FILE)
-    changed[bit // 8] ^= 1 << bit % 8
+@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_every_bit_flip_is_refused(data: bytes, kind: str, share: float, bit: int) -> None:
+    changed = bytearray(data)
+    changed[int(share * len(data))] ^= 1 << bit
     with pytest.raises(ArtifactError):
-        unpack(bytes(changed), ("client",))
+        unpack(bytes(changed), (kind,))
+
+
+@settings(max_examples=200, deadline=None)
+@given(share=st.floats(0, 1), burst=st.binary(min_size=1, max_size=300))
+def test_damage_to_a_ciphertext_is_found(share: float, burst: bytes) -> None:
+    body = bytes(range(256)) * 8
+    (section,) = outline(whole := pack("ciphertext", {}, {"cipher0": body})).sections
+    changed = bytearray(whole)
+    start = section.offset + int(share * (section.length - len(burst)))
+    changed[start : start + len(burst)] = burst
+    if changed == whole:
+        return
+    with pytest.raises(ArtifactError, match="section 'cipher0' is damaged"):
+        unpack(bytes(changed), ("ciphertext",))
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_messages_have_checksums_and_all_else_insists_on_hashes(kind: str) -> None:
+    (written,) = outline(pack(kind, {}, {"s": b"bytes"})).sections
+    light = with_entry(checksummed(b"bytes"), b"bytes", kind)
+    if kind == "ciphertext":
+        assert written.guard == "crc32"
+        assert unpack(light, (kind,)).blob("s") == b"bytes"
+        return
+    assert written.guard == "sha256"
+    with pytest.raises(ArtifactError, match="'sha256'"):
+        unpack(light, (kind,))
+    # Nor does a true checksum make up for a hash that is not.
+    both = checksummed(b"bytes", sha256="0" * 64)
+    with pytest.raises(ArtifactError, match="section 's' is damaged"):
+        unpack(with_entry(both, b"bytes", kind), (kind,))
+
+
+@pytest.mark.parametrize("kind", ["client", "ciphertext"])
+def test_files_of_version_1_have_hashes_and_are_read(kind: str) -> None:
+    assert unpack(with_section(b"bytes", kind, version=1), (kind,)).blob("s") == b"bytes"
+    with pytest.raises(ArtifactError, match="section 's' is damaged"):
+        unpack(with_section(b"bytes", kind, version=1, sha256="0" * 64), (kind,))
+
+
+def test_pieces_are_joined() -> None:
+    pieces = (b"by", bytearray(b""), memoryview(b"tes"))
+    for kind in ("client", "ciphertext"):
+        assert pack(kind, {}, {"s": pieces}) == pack(kind, {}, {"s": b"bytes"})
+
+
+def test_what_lies_in_bytes_is_not_copied() -> None:
+    blob = unpack(FILE, ("client",)).blob("blob")
+    assert isinstance(blob, memoryview)
+    assert blob.obj is FILE
+    nested = unpack(memoryview(FILE), ("client",)).blob("blob")
+    assert isinstance(nested, memoryview)
+    assert nested.obj is FILE
+
+
+@pytest.mark.parametrize("view", [bytearray, lambda x: memoryview(bytearray(x)).toreadonly()])
+def test_what_others_can_write_to_is_copied_before_it_is_verified(view: Any) -> None:
+    changing = view(FILE)
+    read = unpack(changing, ("client",))
+    memory = changing if isinstance(changing, bytearray) else changing.obj
+    memory[:] = bytes(len(memory))
+    assert read.blob("blob") == b"bytes"
+
+
+def test_arrays_do_not_keep_the_file() -> None:
+    held: Any = unpack(FILE, ("client",)).arrays["noise"]
+    while not isinstance(held, bytes):
+        held = held.base
+    assert len(held) == ARRAYS["noise"].nbytes
 
 
 @settings(max_examples=100, deadline=None)
@@ -170,9 +253,13 @@ def test_a_section_table_that_lies(change: dict[str, Any], field: str) -> None:
         unpack(with_section(b"8 bytes!", **change), ("client",))
 
 
-def test_compressed_sections_must_inflate_to_their_size() -> None:
-    import zlib
+@pytest.mark.parametrize("digest", ["xyz", "", 5, None, "0" * 65])
+def test_checksums_that_are_none(digest: Any) -> None:
+    with pytest.raises(ArtifactError, match="'crc32'"):
+        unpack(with_entry(checksummed(b"x", crc32=digest), b"x", "ciphertext"), ("ciphertext",))
 
+
+def test_compressed_sections_must_inflate_to_their_size() -> None:
     body = zlib.compress(bytes(1000))
     good = with_section(body, encoding="zlib", size=1000)
     assert unpack(good, ("client",)).blob("s") == bytes(1000)

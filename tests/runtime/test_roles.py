@@ -22,6 +22,7 @@ from eer.runtime.engines import open_engine
 from eer.runtime.errors import ArtifactError, DataError, KeyMismatchError, UsageError
 from eer.runtime.executor import Executor
 from eer.runtime.model import ServerModel
+from eer.runtime.pieces import joined
 from eer.runtime.pool import ServerPool
 from eer.runtime.program import DotCipher, Vector
 from eer.runtime.server import Server
@@ -272,10 +273,10 @@ def test_inputs_have_two_polynomials_and_answers_may_have_three(
 
 
 def test_a_body_that_is_no_ciphertext(setup: Setup) -> None:
-    body = read_message(setup.question).bodies[0]
+    body = bytes(joined(read_message(setup.question).bodies[0]))
     for wrong in (b"", body[:-5], body[::-1], b"x" * len(body)):
         with pytest.raises(ArtifactError):
-            setup.server.run(changed_message(setup.question, bodies=(wrong,)))
+            setup.server.run(changed_message(setup.question, bodies=((wrong,),)))
 
 
 def reads(setup: Setup) -> Iterator[tuple[bytes, Any]]:
