@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 
@@ -214,16 +214,16 @@ def best_plans(
     cost: CostModel,
     keep: int,
     effort: int,
+    best: float = inf,
 ) -> list[AffinePlan]:
     """The `keep` cheapest plans of each family of patterns, with different layouts.
 
     Sliding patterns and packed taps come first, since checking them is quick, then the others, both
     in the order of their lower bounds and no more than `effort` of them, unless none has a plan.
-    One that cannot come within SLACK of the best so far is not tried at all: a dearer plan is kept
-    only for a layout that may save more further on.
+    One that cannot come within SLACK of the best so far, at first `best` milliseconds, is not tried
+    at all: a dearer plan is kept only for a layout that may save more further on.
     """
     found: dict[bytes, AffinePlan] = {}
-    best = float("inf")
 
     def keep_plan(plan: AffinePlan | None) -> None:
         nonlocal best

@@ -237,16 +237,23 @@ def _affine_plans(
         shown=not graph.users(number),
     )
 
-    def plans(chosen: AffineTask) -> list[AffinePlan]:
+    def plans(chosen: AffineTask, best: float) -> list[AffinePlan]:
         choices = [
             (t, pattern)
             for t in (chosen, chosen.prefolded(), chosen.by_taps(node.shape))
             if t is not None
             for pattern in _patterns(graph, number, node, state, looking.groups, t)
         ]
-        return best_plans(choices, looking.cost, looking.search.keep, looking.search.effort)
+        search = looking.search
+        return best_plans(choices, looking.cost, search.keep, search.effort, best)
 
-    return plans(task) or plans(task.in_natural_order())
+    found = plans(task, inf)
+    if any(made.inputs <= task.layouts.count(None) for made in found):
+        return found
+    # An input that is replicated for its products may take more ciphertexts than rotations of one
+    # are worth, or more than are allowed.
+    best = min((made.milliseconds for made in found), default=inf)
+    return [*found, *plans(task.in_natural_order(), best)]
 
 
 def _contractions(

@@ -122,6 +122,19 @@ def test_batches_keep_windows_apart(make: Callable[[int], TensorGraph]) -> None:
         np.testing.assert_allclose(found[name], wanted, atol=1e-9)
 
 
+def test_an_input_is_one_ciphertext_where_rotations_are_worth_it() -> None:
+    """With room for two replicas only, products without rotations would take 24 or more."""
+    net = Net(9)
+    h = net.polynomial(net.affine(net.input(48), size=48), 2)
+    graph = net.graph(net.affine(h, size=3))
+    scheduled, plan, emitted = planned(graph, 128)
+    assert len(emitted.program.input_levels) == 1
+    inputs = inputs_of(graph, 1)
+    found = run_clear(scheduled, plan, emitted, inputs)
+    for name, wanted in interpret.outputs(graph, inputs).items():
+        np.testing.assert_allclose(found[name], wanted, atol=1e-9)
+
+
 @pytest.mark.parametrize("make", KINDS)
 def test_programs_are_typed_and_reproducible(make: Callable[[int], TensorGraph]) -> None:
     graph = make(7)
