@@ -14,7 +14,6 @@ readers check its structure too.
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ArtifactError
-from .fields import Fields, Json
+from .fields import Fields, Json, dump_header, parse_header
 from .files import PathLikeStr, file_error, open_file
 from .pieces import Bytes, Pieces, size_of
 from .sections import DTYPES, Section, entry, read_table
@@ -125,11 +124,7 @@ def pack(
         shape = list(array.shape)
         table.append(entry(kind, name, (body,), encoding, len(raw), dtype=dtype, shape=shape))
         bodies.append(body)
-    header = json.dumps(
-        {"kind": kind, "writer": "eer", "meta": meta, "sections": table},
-        allow_nan=False,
-        separators=(",", ":"),
-    ).encode()
+    header = dump_header({"kind": kind, "writer": "eer", "meta": meta, "sections": table})
     if len(header) > _MAX_HEADER:
         raise ValueError(f"the header of this {kind} would have {len(header)} bytes")
     prelude = _PRELUDE.pack(MAGIC, FORMAT_VERSION, 0, len(header), hashlib.sha256(header).digest())
@@ -274,11 +269,8 @@ def _outline(file: _Memory | _Disk) -> Outline:
 
 
 def _parse(header: Bytes, where: str) -> Json:
-    def refuse(constant: str) -> float:
-        raise ValueError(constant)
-
     try:
-        value = json.loads(str(header, "utf-8"), parse_constant=refuse)
+        value = parse_header(header)
     except (ValueError, RecursionError) as problem:
         raise _damaged("the header", where) from problem
     if type(value) is not dict:

@@ -1,7 +1,8 @@
-"""Typed access to the JSON of a file header, which is not to be trusted."""
+"""The JSON of headers: written, parsed, and read with types, for it is not to be trusted."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -9,11 +10,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import ArtifactError
+from .pieces import Bytes
 
 Json = dict[str, Any]
 
 _INTEGER_LIMIT = 1 << 53
 _HEXADECIMAL = re.compile("[0-9a-f]+")
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON")
+
+
+# Made once: to make one takes as long as to use it, where a library has just emptied the caches.
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def dump_header(values: Json) -> bytes:
+    """A header's bytes. Raises ValueError for what JSON has no form for, such as NaN."""
+    return _ENCODER.encode(values).encode()
+
+
+def parse_header(data: Bytes) -> Any:
+    """What a header holds. Raises ValueError or RecursionError for what is no JSON."""
+    return _DECODER.decode(str(data, "utf-8"))
 
 
 @dataclass(frozen=True, slots=True)

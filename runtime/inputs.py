@@ -137,10 +137,7 @@ def _numbers(array: Any, spec: InputSpec) -> Vector:
 
 def _outside(values: Vector, spec: InputSpec, share: float) -> DataError | None:
     """The error for values outside the widened range, or None."""
-    width = spec.high - spec.low
-    # An element that never varied in calibration has no width: take its size for it.
-    width = np.where(width > 0, width, np.maximum(np.abs(spec.low), 1.0))
-    excess = np.maximum(spec.low - values, values - spec.high) / width
+    excess = np.maximum(spec.low - values, values - spec.high) / spec.width
     outside = excess > share
     if not outside.any():
         return None

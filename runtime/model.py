@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,8 +27,9 @@ class InputSpec:
 
     `packing[k][s]` is the flat element (C order, without the batch axis) that slot s of its k-th
     ciphertext holds, or -1 for zero. `low` and `high` [elements] are the calibrated range;
-    `calibrated` is False where no data was given and they are an assumption. An input of the role
-    "state" has no batch axis: its one value is repeated for every window of a message.
+    `calibrated` is False where no data was given and they are an assumption, and `width` is what
+    values outside are measured by. An input of the role "state" has no batch axis: its one value is
+    repeated for every window of a message.
 
     `imaginary[k]`, of the form of `packing[k]`, says which elements are the imaginary parts of the
     slots of the k-th ciphertext: two real values to a slot. Where it is None, and in all
@@ -43,6 +44,13 @@ class InputSpec:
     calibrated: bool
     role: Role = "window"
     imaginary: tuple[Index | None, ...] = ()
+    width: Vector = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        width = self.high - self.low
+        # An element that never varied in calibration has no width: take its size for it.
+        width = np.where(width > 0, width, np.maximum(np.abs(self.low), 1.0))
+        object.__setattr__(self, "width", width)
 
     @property
     def ciphers(self) -> int:
@@ -57,6 +65,17 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OutputParts:
+    """Parts of an output that lie in the real or the imaginary parts of one ciphertext's slots:
+    slot `slots[k]` is one of element `elements[k]`."""
+
+    cipher: int
+    imaginary: bool
+    elements: Index
+    slots: Index
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class OutputSpec:
     """How one named output is read back.
 
@@ -66,7 +85,7 @@ class OutputSpec:
     `post` is what the client computes after decryption: "none", "softmax", "log_softmax",
     "sigmoid" or "argmax", along `axis` of `shape` (without the batch axis).
     `labels` names the classes where the user gave names. `state` is the name of the state input
-    that this output feeds in the next step, or "".
+    that this output feeds in the next step, or "". `parts` says all this by ciphertext.
     """
 
     name: str
@@ -79,12 +98,18 @@ class OutputSpec:
     labels: tuple[str, ...]
     state: str = ""
     imaginary: Index = field(default_factory=lambda: np.zeros(0, np.int64))
+    parts: tuple[OutputParts, ...] = field(init=False, repr=False)
 
-    def of(self, cipher: int, imaginary: int) -> tuple[Index, Index]:
-        """(elements, slots) of the parts in one ciphertext's real (0) or imaginary (1) parts."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self._parts()))
+
+    def _parts(self) -> Iterator[OutputParts]:
         kinds = self.imaginary if len(self.imaginary) else np.zeros_like(self.ciphers)
-        held = (self.ciphers == cipher) & (kinds == imaginary)
-        return self.elements[held], self.slots[held]
+        places = 2 * self.ciphers + kinds
+        order = np.argsort(places, kind="stable")
+        found, starts = np.unique(places[order], return_index=True)
+        for place, held in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
+            yield OutputParts(place // 2, place % 2 == 1, self.elements[held], self.slots[held])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,9 +143,7 @@ class ClientModel:
     @property
     def complex_answers(self) -> frozenset[int]:
         """Numbers of the output ciphertexts whose imaginary parts are read."""
-        return frozenset(
-            int(c) for o in self.outputs if len(o.imaginary) for c in o.ciphers[o.imaginary == 1]
-        )
+        return frozenset(p.cipher for o in self.outputs for p in o.parts if p.imaginary)
 
     @property
     def is_step(self) -> bool:

@@ -19,10 +19,13 @@ def pack_windows(values: Vector, row: Index, batch: int, imaginary: Index | None
     without `imaginary` the slots are float64.
     """
     if imaginary is not None:
-        return pack_windows(values, row, batch) + 1j * pack_windows(values, imaginary, batch)
+        slots = np.empty(len(row) * batch, np.complex128)
+        slots.real = pack_windows(values, row, batch)
+        slots.imag = pack_windows(values, imaginary, batch)
+        return slots
     ring = np.zeros((len(row), batch))
-    used = row >= 0
-    ring[used, : len(values)] = values[:, row[used]].T
+    used = np.flatnonzero(row >= 0)
+    ring[used, : len(values)] = values.take(row[used], axis=1).T
     return ring.reshape(-1)
 
 
@@ -41,9 +44,8 @@ def pack_repeated(values: Vector, row: Index, batch: int, imaginary: Index | Non
 def unpack_windows(ciphers: Sequence[Slots], spec: OutputSpec, windows: int, batch: int) -> Vector:
     """Output values [windows, *shape] from decrypted slot vectors [slots * batch] each."""
     sums = np.zeros((prod(spec.shape), windows))
-    for number in np.unique(spec.ciphers):
-        lanes = ciphers[number].reshape(-1, batch)
-        for imaginary, values in enumerate((lanes.real, lanes.imag)):
-            elements, slots = spec.of(number, imaginary)
-            np.add.at(sums, elements, values[slots, :windows])
+    for part in spec.parts:
+        lanes = ciphers[part.cipher].reshape(-1, batch)
+        values = lanes.imag if part.imaginary else lanes.real
+        np.add.at(sums, part.elements, values[part.slots, :windows])
     return sums.T.reshape(windows, *spec.shape)

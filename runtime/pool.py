@@ -25,6 +25,7 @@ from types import TracebackType
 from .container import Source
 from .errors import EngineError, UsageError
 from .model import ServerModel
+from .pieces import Bytes
 from .pool_link import read_answer, source_to_bytes
 from .server_bundle import server_to_bytes
 
@@ -123,7 +124,7 @@ class ServerPool:
         self._idle.put(worker)
         raise EngineError(
             f"a worker process died over this message, {_ATTEMPTS} times",
-            where="message in memory" if isinstance(message, bytes) else str(message),
+            where="message in memory" if isinstance(message, Bytes) else str(message),
             hint="see whether memory is short: fewer workers take less; "
             "a single server (eer run without --workers) may show the cause",
         )

@@ -23,7 +23,7 @@ def source_to_bytes(source: Source) -> bytes:
 
 def read_source(data: bytes) -> Source:
     """What `source_to_bytes` was given."""
-    return os.fsdecode(data[1:]) if data[:1] == _PATH else data[1:]
+    return os.fsdecode(data[1:]) if data[:1] == _PATH else memoryview(data)[1:]
 
 
 def answer_to_bytes(answer: bytes) -> bytes:

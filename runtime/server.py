@@ -69,9 +69,10 @@ class Server:
                 where=file.where,
                 hint="run eer keygen again with this model's client bundle",
             )
-        self._key_id: str = file.binding.key_id
+        key_id = file.binding.key_id
+        self._binding: Binding = Binding.of(model, self._engine.family, key_id)
         keys = self._engine.load_evaluation_keys(
-            file.body, self._key_id, file.rotations, file.conjugation
+            file.body, key_id, file.rotations, file.conjugation
         )
         # The file's bytes are not needed beside the library's keys: make room for the weights.
         del file
@@ -83,7 +84,7 @@ class Server:
     @property
     def binding(self) -> Binding:
         """The model, the parameters, the engine and the one key that this server computes for."""
-        return Binding.of(self.model, self._engine.family, self._key_id)
+        return self._binding
 
     @property
     def steps(self) -> int:
@@ -132,7 +133,7 @@ class Server:
         outputs = self._executor.run(inputs, on_step)
         return message_to_bytes(
             Message(
-                binding=self.binding,
+                binding=self._binding,
                 where="",
                 direction="output",
                 windows=question.windows,
@@ -147,7 +148,7 @@ class Server:
         """Raise unless the header announces exactly the inputs `names` of this model."""
         where, model = message.where, self.model
         message.binding.check_model(model, self._engine.family, "ciphertext", where)
-        message.binding.check_key(self._key_id, "ciphertext", where)
+        message.binding.check_key(self._binding.key_id, "ciphertext", where)
         if message.windows > model.most_windows:
             raise ArtifactError(
                 f"the message claims {message.windows} windows; {model.most_windows} fit",

@@ -43,6 +43,7 @@ class CheckedEngine(ABC):
     def __init__(self, params: CkksParams) -> None:
         self.params = params
         self.space = space_of(self.family, params)
+        self._rooms: dict[int, float] = {}
 
     @property
     def family(self) -> str:
@@ -149,8 +150,8 @@ class CheckedEngine(ABC):
         """
         self.check_level_and_scale(level, scale)
         vector = check_vector(values, self.slots)
-        room = math.fsum(math.log2(q) for q in self.moduli[: level + 1]) - 1
-        mean = float(np.mean(np.abs(vector)))
+        room = self._room(level)
+        mean = float(np.abs(vector).sum()) / self.slots
         if mean > 0 and math.log2(mean) + math.log2(scale) >= room:
             raise DataError(
                 f"values of mean size {mean:.3g} at scale 2^{math.log2(scale):.1f} do not fit into "
@@ -158,6 +159,12 @@ class CheckedEngine(ABC):
                 hint="scale the inputs down",
             )
         return vector
+
+    def _room(self, level: int) -> float:
+        """log2 of half the modulus, looked up after the first time."""
+        if level not in self._rooms:
+            self._rooms[level] = math.fsum(math.log2(q) for q in self.moduli[: level + 1]) - 1
+        return self._rooms[level]
 
     def _secret(self, key: SecretKey) -> Any:
         if not isinstance(key.handle, Bound) or key.handle.space != self.space:

@@ -1,6 +1,6 @@
 """The frame around every serialised object of an engine: what it is, and whose it is.
 
-Layout: magic, uint16 header length, header (canonical JSON), payload. The header names kind,
+Layout: magic, uint16 header length, header (JSON), payload. The header names kind,
 engine space, key, level, scale and parts, and the payload's length; all of it is checked before the
 payload is handed to a library, which validates what it loads. That the content is undamaged is for
 the file around the frame to tell (`runtime.container`): a second digest of the same bytes would
@@ -9,13 +9,13 @@ take some hundredths of a small model's time.
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import ArtifactError, KeyMismatchError
+from ..fields import dump_header, parse_header
 from ..pieces import Bytes, Pieces, joined, size_of
 
 MAGIC = b"EERENG01"
@@ -46,7 +46,7 @@ def seal_frame(frame: Frame, *payload: Bytes) -> Pieces:
         "parts": frame.parts,
         "size": size_of(payload),
     }
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text = dump_header(header)
     return b"".join((MAGIC, struct.pack("<H", len(text)), text)), *payload
 
 
@@ -64,7 +64,7 @@ def open_frame(data: Pieces, kind: str, space: str) -> tuple[Frame, memoryview]:
     if length > _HEADER_LIMIT or len(view) < start + length:
         raise _damaged(kind, "its header is cut short")
     try:
-        header = json.loads(bytes(view[start : start + length]))
+        header = parse_header(view[start : start + length])
         found = Frame(
             kind=_text(header["kind"]),
             space=_text(header["space"]),
