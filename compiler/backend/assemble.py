@@ -12,6 +12,7 @@ from eer.runtime.identity import compute_model_id
 from eer.runtime.model import ClientModel, InputSpec, OutputSpec, Role, ServerModel
 
 from ..cost import CostModel, Costs
+from ..ir.layout import Index
 from ..ir.tensor import Input, Output, TensorGraph, Vector
 from .emit import Emitted
 from .planner import Plan, Search
@@ -27,21 +28,28 @@ class Sample:
     inputs: dict[str, Vector]
     outputs: dict[str, Vector]
 
-    @property
-    def largest(self) -> int:
-        """The window with the largest output."""
+    def order(self, count: int) -> Index:
+        """All windows: the one with the largest output, up to `count` that are spread over them,
+        then the others."""
         sizes = [np.abs(values).max(axis=1) for values in self.outputs.values()]
-        return int(np.argmax(np.max(sizes, axis=0)))
+        largest = np.argmax(np.max(sizes, axis=0))
+        numbers = np.concatenate(([largest], self._spread(count), np.arange(len(sizes[0]))))
+        first = np.unique(numbers, return_index=True)[1]
+        ordered: Index = numbers[np.sort(first)]
+        return ordered
 
     def some(self, count: int) -> Sample:
         """At most so many of the windows, spread over them."""
-        windows = len(next(iter(self.outputs.values())))
-        picked = np.linspace(0, windows - 1, min(count, windows)).astype(int)
+        picked = self._spread(count)
         inputs, outputs = (
             {name: rows[picked] for name, rows in held.items()}
             for held in (self.inputs, self.outputs)
         )
         return Sample(inputs, outputs)
+
+    def _spread(self, count: int) -> Index:
+        windows = len(next(iter(self.outputs.values())))
+        return np.linspace(0, windows - 1, min(count, windows)).astype(int)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

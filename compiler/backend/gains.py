@@ -14,7 +14,7 @@ from math import log2
 import numpy as np
 
 from ..ir.tensor import Affine, Contraction, TensorGraph, Vector
-from .levels import levels_used
+from .levels import assign_levels, levels_used
 from .planner import Plan
 
 MOST = 12.0
@@ -36,18 +36,20 @@ class Gains:
         return cls((0.0,) * count, (0.0,) * count)
 
     @classmethod
-    def of(cls, graph: TensorGraph, plan: Plan, values: Sequence[Vector]) -> Gains:
-        """Those of a plan whose nodes have such `values` [windows, size]: the largest at each
-        depth."""
-        count = max(plan.levels, default=0) + 1
+    def of(cls, graph: TensorGraph, values: Sequence[Vector], plan: Plan | None = None) -> Gains:
+        """Those of a plan whose nodes have such `values` [windows, size], the largest at each
+        depth; without a plan what any has at least."""
+        levels = assign_levels(graph)
+        count = max(levels, default=0) + 1
         landing, weights = [0.0] * count, [0.0] * count
         sizes = [_size(v) for v in values]
         for number, node in enumerate(graph.nodes):
             if not isinstance(node.op, Affine | Contraction):
                 continue
-            depth = plan.levels[number] + levels_used(node)
+            depth = levels[number] + levels_used(node)
             own = max(sizes[number], 1e-9)
-            landing[depth] = max(landing[depth], _bits(_spread(plan, number) / own))
+            spread = 1.0 if plan is None else _spread(plan, number)
+            landing[depth] = max(landing[depth], _bits(spread / own))
             if isinstance(node.op, Affine):
                 largest = max(sizes[o] for o in node.operands)
                 longest = max(int(np.diff(m.indptr).max(initial=1)) for m in node.op.matrices)

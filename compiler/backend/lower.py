@@ -27,6 +27,9 @@ UNSURE_SHARE = 0.25
 noise of the other says, beside UNSURE_BITS: what one adds to the noise may be what another does
 not."""
 
+Seen = tuple[Schedule, dict[str, Vector]]
+"""A schedule, and by how much the outputs of windows were off with it."""
+
 
 def lower(graph: TensorGraph, sample: Sample, target: Target, limit: float = inf) -> Lowered | None:
     """The model on the smallest ring whose simulated noise `target` accepts; None where it is clear
@@ -79,21 +82,20 @@ def _on_ring(plans: Plans, log_n: int, spare_bits: int) -> Lowered | None:
     if known is None:
         return None
     offered = list(plans.offered(log_n, headroom, known))
-    few = plans.few
     while offered:
         # Prices leave out what it takes to match scales: they are what a program takes at least.
         plans.slower = min(known.prices.total(s.rescaling) for s in offered) > plans.limit
         if plans.slower:
             return None
         precise = max(offered, key=lambda s: s.precision)
-        made = plans.tried(precise, plans.assembled(known.plan, precise), spare_bits, few)
-        if isinstance(made, Lowered):
-            road = plans.road(log_n, headroom, known)
-            seen = precise, _noise(made, few)
-            return _cheapest(plans, road, known, offered, seen, spare_bits)
+        lowered = plans.assembled(known.plan, precise)
+        tried = plans.tried(precise, lowered, spare_bits, whole=False)
+        if tried.noise is not None:
+            road, first = plans.road(log_n, headroom, known), (precise, tried.noise)
+            return _cheapest(plans, road, known, offered, first, spare_bits)
         # DESILO chooses its own primes: there is no headroom to add, only other parameters.
-        if 0 < made < inf and precise.params.engine == "seal":
-            headroom += int(made)
+        if 0 < tried.missing < inf and precise.params.engine == "seal":
+            headroom += int(tried.missing)
             offered = list(plans.offered(log_n, headroom, known))
         else:
             offered.remove(precise)
@@ -105,13 +107,15 @@ def _cheapest(
     road: Road,
     known: Known,
     offered: Sequence[Schedule],
-    seen: tuple[Schedule, dict[str, Vector]],
+    first: Seen,
     spare_bits: int,
 ) -> Lowered | None:
     """The quickest model with a schedule of `offered` that the target accepts."""
-    accepts, sample, few = plans.target.accepts, plans.sample, plans.few
+    accepts, sample = plans.target.accepts, plans.sample
     waiting: list[tuple[float, int, Lowered | None]]
     candidates = [(s, road) for s in offered]
+    met = {(s.params, s.rescaling) for s in offered}
+    seen = [first]
     waiting = [(known.prices.total(s.rescaling), k, None) for k, s in enumerate(offered)]
     heapify(waiting)
     while waiting:
@@ -120,43 +124,40 @@ def _cheapest(
         if plans.slower:
             return None
         candidate, own = candidates[k]
-        if not accepts(_at_best(candidate, *seen, sample)):
+        if not accepts(_at_best(candidate, seen, sample)):
             continue
         if lowered is None:
             lowered = plans.assembled(known.plan, candidate)
             heappush(waiting, (plans.milliseconds(lowered), k, lowered))
             continue
-        made = plans.tried(candidate, lowered, spare_bits, few)
-        if isinstance(made, Lowered):
-            seen = candidate, _noise(made, few)
-            if not accepts(_at_best(candidate, *seen, sample)):
-                continue
-            made = plans.tried(candidate, lowered, spare_bits, sample)
-        if isinstance(made, Lowered):
-            seen = candidate, _noise(made, sample)
-            if accepts(made.noisy.outputs) and (checked := plans.checked(made, spare_bits)):
-                return checked
-        elif 0 < made < inf and candidate.params.engine == "seal":
+        tried = plans.tried(candidate, lowered, spare_bits, whole=True)
+        if tried.noise is not None:
+            seen.append((candidate, tried.noise))
+        if tried.made is not None and (checked := plans.checked(tried.made, spare_bits)):
+            return checked
+        if 0 < tried.missing < inf and candidate.params.engine == "seal":
             # What outgrows the modulus is not the same at all scales.
-            wider = replace(own, headroom=own.headroom + int(made))
+            wider = replace(own, headroom=own.headroom + int(tried.missing))
             others = rescaling_as(wider, candidate.rescaling.rescales)
-            if others:
+            best = max(others, key=lambda s: s.precision, default=None)
+            if best is not None and (best.params, best.rescaling) not in met:
+                met.add((best.params, best.rescaling))
                 heappush(waiting, (price, len(candidates), None))
-                candidates.append((max(others, key=lambda s: s.precision), wider))
+                candidates.append((best, wider))
     return None
 
 
-def _noise(lowered: Lowered, sample: Sample) -> dict[str, Vector]:
-    """By how much the outputs of a simulation on `sample` are off."""
-    return {name: lowered.noisy.outputs[name] - exact for name, exact in sample.outputs.items()}
+def _at_best(candidate: Schedule, seen: Sequence[Seen], sample: Sample) -> dict[str, Vector]:
+    """Outputs with no more noise than `candidate` makes, going by what others made, on some windows
+    at least.
 
-
-def _at_best(
-    candidate: Schedule, seen: Schedule, noise: dict[str, Vector], sample: Sample
-) -> dict[str, Vector]:
-    """Outputs with no more noise than `candidate` makes, going by what another schedule made, on
-    some windows at least."""
-    apart = seen.precision - candidate.precision
+    Noise grows with what precision falls by or, where values leave the interval of a polynomial, by
+    far more: the least precise of those goes by that are no less precise than `candidate`, the last
+    of them.
+    """
+    above = [(s, noise) for s, noise in seen if s.precision >= candidate.precision]
+    nearest, noise = min(reversed(above or seen[:1]), key=lambda s: s[0].precision)
+    apart = nearest.precision - candidate.precision
     factor = 2.0 ** (apart - UNSURE_SHARE * abs(apart) - UNSURE_BITS)
     return {
         # Noise of few windows is taken again for others.

@@ -11,7 +11,7 @@ import numpy as np
 from eer.runtime.errors import InternalError, ParameterError
 from eer.runtime.params import CkksParams
 from eer.runtime.program import AddPlain, Conjugate, Program, Rotate, infer_levels
-from eer.runtime.scales import assign_scales
+from eer.runtime.scales import Scales, assign_scales
 
 from ..cost import CostModel
 from ..ir.tensor import TensorGraph, Vector
@@ -25,7 +25,7 @@ from .predict import predict
 from .prices import Prices
 from .refusals import batch_too_large
 from .schedule import Rescaling, Schedule, Step
-from .simulate import simulate
+from .simulate import Simulation, Simulator, missing_bits, simulate
 from .walks import Road
 
 USUAL_PRECISION = 16.0
@@ -54,9 +54,24 @@ class Known:
     gains: Gains
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tried:
+    """How a model does on windows of the sample: `made` is the model as it does on all of them, if
+    the target accepts that.
+
+    `noise` [windows, elements] by name is by how much outputs of windows were off, of enough to go
+    by. `missing` are the bits that the modulus lacks: none (0) or no number of them (inf) would
+    help one that is of no use for other reasons.
+    """
+
+    made: Lowered | None = None
+    noise: dict[str, Vector] | None = None
+    missing: float = 0.0
+
+
 @dataclass(slots=True, eq=False)
 class Plans:
-    """Plans for one graph, one on each ring, and what was simulated on the sample.
+    """Plans for one graph, one on each ring, and how their models do on the sample.
 
     The primes' sizes do not matter to a plan, and their number does so little that one is used for
     all schedules. `slower` says that what was left on some ring takes more than `limit`
@@ -70,12 +85,7 @@ class Plans:
     values: Sequence[Vector]
     limit: float
     found: dict[int, Known | ParameterError | None] = field(default_factory=dict)
-    simulated: dict[tuple[str, int], Lowered] = field(default_factory=dict)
     slower: bool = False
-
-    @property
-    def few(self) -> Sample:
-        return self.sample.some(max(FEW, self.target.batch))
 
     def road(self, log_n: int, headroom: int, known: Known) -> Road:
         return Road(self.steps, headroom, log_n, known.gains)
@@ -102,7 +112,8 @@ class Plans:
         guessed = Prices.guessed(self.steps, cost)
         road = Road(self.steps, headroom, log_n, Gains.none(len(self.steps)))
         offered = schedules(target.engine, road, guessed)
-        if not offered:
+        least = replace(road, gains=Gains.of(graph, self.values))
+        if not offered or not schedules(target.engine, least, guessed):
             return None
         slots = offered[0].params.slots
         if target.batch > slots:
@@ -111,7 +122,7 @@ class Plans:
         plan = plan_graph(graph, slots // target.batch, cost, target.search, usual.rescaling)
         eager = replace(plan, rescaling=Rescaling.eager(len(self.steps) - 1))
         prices = Prices.of(emit(graph, eager).program, cost)
-        return Known(plan, prices, Gains.of(graph, plan, self.values))
+        return Known(plan, prices, Gains.of(graph, self.values, plan))
 
     def assembled(self, plan: Plan, schedule: Schedule) -> Lowered:
         """The plan's model with this schedule, not simulated yet."""
@@ -122,57 +133,74 @@ class Plans:
         cost = CostModel(lowered.client.params.log_n, self.target.costs)
         return predict(lowered.server.program, cost).total
 
-    def tried(
-        self, schedule: Schedule, lowered: Lowered, spare_bits: int, sample: Sample
-    ) -> Lowered | float:
-        """The model as it does on `sample`; or the bits that its modulus lacks: none (0) or no
-        number of them (inf) would help one that is of no use for other reasons.
-        """
+    def tried(self, schedule: Schedule, lowered: Lowered, spare_bits: int, *, whole: bool) -> Tried:
+        """How the model does on few windows, and, with `whole`, on the others as long as the target
+        may accept it."""
         program, params = lowered.server.program, lowered.client.params
-        if params.engine == "seal" and coarsest(program, params) < COARSEST:
-            return 0
-        if not schedule.rotates_at_top and _rotates_at_top(program):
-            return 0
-        if lacking := missing_for_constants(program, params):
-            return lacking
-        key = lowered.client.model_id, len(next(iter(sample.outputs.values())))
-        if key not in self.simulated:
-            # Where bits are missing, this window most often shows how many.
-            at = [self.sample.largest]
-            largest = {name: rows[at] for name, rows in self.sample.inputs.items()}
-            alone = simulate(lowered.client, program, largest)
-            if missing := alone.missing_bits(spare_bits):
-                return missing
+        levels, scales = infer_levels(program), nominal_scales(program, params)
+        if params.engine == "seal" and coarsest(scales) < COARSEST:
+            return Tried()
+        if not schedule.rotates_at_top and _rotates_at_top(program, levels):
+            return Tried()
+        if lacking := _missing_for_constants(program, params, levels, scales):
+            return Tried(missing=lacking)
+        return self._simulated(lowered, spare_bits, whole)
+
+    def _simulated(self, lowered: Lowered, spare_bits: int, whole: bool) -> Tried:
+        sample, batch = self.sample, lowered.client.batch
+        # Where bits are missing, the first window most often shows how many.
+        order, enough = sample.order(self._few), 1 + self._few
+        outputs = {name: rows.copy() for name, rows in sample.outputs.items()}
+        noise: dict[str, Vector] | None = None
+        simulator = Simulator(lowered.client, lowered.server.program, 0)
+        for known in range(batch, len(order) + batch, batch):
+            at = order[known - batch : known]
+            found = simulator.run({name: rows[at] for name, rows in sample.inputs.items()})
             # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
-            noisy = simulate(lowered.client, program, sample.inputs, 0, spare_bits)
-            if missing := noisy.missing_bits(spare_bits):
-                return missing
-            self.simulated[key] = replace(lowered, noisy=noisy)
-        known = self.simulated[key]
-        return known.noisy.missing_bits(spare_bits) or known
+            if missing := missing_bits(simulator.excess, spare_bits):
+                return Tried(noise=noise, missing=missing)
+            for name, rows in found.items():
+                outputs[name][at] = rows
+            if known < min(enough, len(order)):
+                continue
+            enough += FEW
+            # The first would weigh too much.
+            seen = order[1:known] if known < len(order) else slice(None)
+            noise = {n: rows[seen] - sample.outputs[n][seen] for n, rows in outputs.items()}
+            # Windows that are not simulated yet count as if they had no noise.
+            if not whole or not self.target.accepts(outputs):
+                return Tried(noise=noise)
+        return Tried(replace(lowered, noisy=Simulation(outputs, simulator.excess)), noise)
+
+    @property
+    def _few(self) -> int:
+        return max(FEW, self.target.batch)
 
     def checked(self, lowered: Lowered, spare_bits: int) -> Lowered | None:
         """The model as it does on few windows without noise as well; None where that takes too much
         of its modulus. Raises InternalError where the program does not compute what the graph does.
         """
-        few = self.few
+        few = self.sample.some(self._few)
         exact = simulate(lowered.client, lowered.server.program, few.inputs)
         _check_exact(few.outputs, exact.outputs)
         return None if exact.missing_bits(spare_bits) else replace(lowered, exact=exact)
 
 
-def coarsest(program: Program, params: CkksParams) -> float:
-    """log2 of the smallest scale at which a plaintext of `program` is encoded."""
-    moduli = [2.0**bits for bits in params.log_q]
-    scales = assign_scales(program, moduli, 2.0**params.log_scale)
+def nominal_scales(program: Program, params: CkksParams) -> Scales:
+    """Scales on primes of exactly as many bits as they are meant to have."""
+    return assign_scales(program, [2.0**bits for bits in params.log_q], 2.0**params.log_scale)
+
+
+def coarsest(scales: Scales) -> float:
+    """log2 of the smallest scale at which a plaintext is encoded."""
     return min((log2(s) for used in scales.plains.values() for s in used), default=COARSEST)
 
 
-def missing_for_constants(program: Program, params: CkksParams) -> int:
+def _missing_for_constants(
+    program: Program, params: CkksParams, levels: Sequence[int], scales: Scales
+) -> float:
     """Bits that the modulus lacks for the largest constant that is added to a value."""
     capacity = np.cumsum(params.log_q)
-    levels = infer_levels(program)
-    scales = assign_scales(program, [2.0**b for b in params.log_q], 2.0**params.log_scale)
     missing = 0.0
     for number, ins in program:
         if isinstance(ins, AddPlain):
@@ -180,11 +208,10 @@ def missing_for_constants(program: Program, params: CkksParams) -> int:
             (scale,) = scales.plains[number]
             bits = log2(max(mean, 1e-300)) + log2(scale) + 2
             missing = max(missing, bits - float(capacity[levels[ins.src]]))
-    return int(np.ceil(missing))
+    return float(np.ceil(missing))
 
 
-def _rotates_at_top(program: Program) -> bool:
-    levels = infer_levels(program)
+def _rotates_at_top(program: Program, levels: Sequence[int]) -> bool:
     return any(
         isinstance(ins, Rotate | Conjugate) and levels[number] == program.depth
         for number, ins in program

@@ -36,19 +36,20 @@ between seven seeds."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Simulation:
-    """Outputs by name [windows, elements], and how full the modulus was.
-
-    `excess` is log2 of the largest root mean square of a window's slots over what the modulus at
-    its level holds, infinite where noise knows no bounds.
-    """
+    """Outputs by name [windows, elements], and how full the modulus was: `excess` as a Simulator
+    has it."""
 
     outputs: dict[str, Vector]
     excess: float
 
     def missing_bits(self, spare_bits: int = SPARE_BITS) -> float:
-        """By how many bits the modulus is too small, if so many are to be left; 0 where it is not,
-        infinite where none is large enough."""
-        return float(np.ceil(max(0.0, self.excess + spare_bits - SLIGHT)))
+        return missing_bits(self.excess, spare_bits)
+
+
+def missing_bits(excess: float, spare_bits: int) -> float:
+    """By how many bits the modulus is too small, if so many are to be left; 0 where it is not,
+    infinite where none is large enough."""
+    return float(np.ceil(max(0.0, excess + spare_bits - SLIGHT)))
 
 
 def simulate(
@@ -56,51 +57,67 @@ def simulate(
     program: Program,
     inputs: Mapping[str, Vector],
     noise_seed: int | None = None,
-    spare_bits: float = -inf,
 ) -> Simulation:
-    """Run `program` on windows [windows, elements] of each input, `client.batch` at a time.
-
-    It ends as soon as one leaves the modulus less than about `spare_bits` of room: outputs are then
-    those of the windows so far.
-    """
-    noise = None
-    if noise_seed is not None:
-        noise = NoiseModel(noise_seed, imaginary=program.is_complex)
-    engine = ClearEngine(client.params, noise)
-    steps = [r * client.batch for r in client.rotations]
-    conjugation = client.conjugation_level
-    key, blob = engine.generate_keys(steps, conjugation=conjugation)
-    keys = engine.load_evaluation_keys(blob, key.key_id, tuple(steps), conjugation is not None)
-    watched = _Watched(engine, engine.evaluator(keys), client.batch)
-    executor = Executor(engine, watched, program, client.input_scale)
+    """Run `program` on windows [windows, elements] of each input, `client.batch` at a time."""
+    simulator = Simulator(client, program, noise_seed)
     windows = len(next(iter(inputs.values())))
-    parts: dict[str, list[Vector]] = {o.name: [] for o in client.outputs}
-    stop = 0
-    while stop < windows and watched.excess + spare_bits <= SLIGHT:
-        start, stop = stop, min(stop + client.batch, windows)
+    each = [
+        simulator.run({name: rows[start : start + client.batch] for name, rows in inputs.items()})
+        for start in range(0, windows, client.batch)
+    ]
+    outputs = {name: np.concatenate([found[name] for found in each]) for name in each[0]}
+    return Simulation(outputs, simulator.excess)
+
+
+class Simulator:
+    """A program on the slot interpreter, without noise or with that of a seed."""
+
+    def __init__(
+        self, client: ClientModel, program: Program, noise_seed: int | None = None
+    ) -> None:
+        noise = None
+        if noise_seed is not None:
+            noise = NoiseModel(noise_seed, imaginary=program.is_complex)
+        self._client = client
+        self._engine = ClearEngine(client.params, noise)
+        steps = [r * client.batch for r in client.rotations]
+        conjugation = client.conjugation_level
+        self._key, blob = self._engine.generate_keys(steps, conjugation=conjugation)
+        keys = self._engine.load_evaluation_keys(
+            blob, self._key.key_id, tuple(steps), conjugation is not None
+        )
+        self._watched = _Watched(self._engine, self._engine.evaluator(keys), client.batch)
+        self._executor = Executor(self._engine, self._watched, program, client.input_scale)
+
+    @property
+    def excess(self) -> float:
+        """log2 of the largest root mean square of a window's slots so far, over what the modulus at
+        its level holds; infinite where noise knows no bounds."""
+        return self._watched.excess
+
+    def run(self, inputs: Mapping[str, Vector]) -> dict[str, Vector]:
+        """Outputs [windows, elements] by name for one message of such windows of each input."""
+        client, engine = self._client, self._engine
+        windows = len(next(iter(inputs.values())))
         ciphers = [
-            engine.encrypt(key, vector, level, client.input_scale)
-            for vector, level in zip(
-                _packed(client, inputs, start, stop), client.input_levels, strict=True
-            )
+            engine.encrypt(self._key, vector, level, client.input_scale)
+            for vector, level in zip(_packed(client, inputs), client.input_levels, strict=True)
         ]
         decrypted = [
-            engine.decrypt(key, cipher, imaginary=number in client.complex_answers)
-            for number, cipher in enumerate(executor.run(ciphers))
+            engine.decrypt(self._key, cipher, imaginary=number in client.complex_answers)
+            for number, cipher in enumerate(self._executor.run(ciphers))
         ]
-        for spec in client.outputs:
-            parts[spec.name].append(unpack_windows(decrypted, spec, stop - start, client.batch))
-    outputs = {name: np.concatenate(found).reshape(stop, -1) for name, found in parts.items()}
-    return Simulation(outputs, watched.excess)
+        return {
+            spec.name: unpack_windows(decrypted, spec, windows, client.batch).reshape(windows, -1)
+            for spec in client.outputs
+        }
 
 
-def _packed(
-    client: ClientModel, inputs: Mapping[str, Vector], start: int, stop: int
-) -> Iterator[Slots]:
-    """The slots of each input ciphertext for windows `start` to `stop`."""
+def _packed(client: ClientModel, inputs: Mapping[str, Vector]) -> Iterator[Slots]:
+    """The slots of each input ciphertext."""
     for spec in client.inputs:
         for row, imaginary in spec.rows:
-            yield pack_windows(inputs[spec.name][start:stop], row, client.batch, imaginary)
+            yield pack_windows(inputs[spec.name], row, client.batch, imaginary)
 
 
 class _Watched:

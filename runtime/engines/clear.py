@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version as installed_version
 from typing import Any
 
@@ -75,8 +76,10 @@ class ClearEngine(CheckedEngine):
         super().__init__(params)
         self._noise = noise
         self._rng = np.random.default_rng(noise.seed if noise else 0)
-        self._pool = self._rng.standard_normal(POOL if noise else 0)
-        self._mean_gain = _mean_gain(params) if noise else np.zeros(0)
+        self._pool = np.zeros(0)
+        if noise:
+            self._pool, self._rng.bit_generator.state = _normals(noise.seed)
+        self._mean_gain = _mean_gain(self.slots) if noise else np.zeros(0)
         self._switch_deviations: dict[int, float | Vector] = {}
 
     def noisy(self, values: Slots, deviation: float | Vector, scale: float) -> Slots:
@@ -244,14 +247,23 @@ class ClearEvaluator(CheckedEvaluator):
         return values
 
 
-def _mean_gain(params: CkksParams) -> Vector:
+@lru_cache(maxsize=1)
+def _normals(seed: int) -> tuple[Vector, Mapping[str, Any]]:
+    """POOL normal numbers, and the state of their generator after them."""
+    rng = np.random.default_rng(seed)
+    pool = rng.standard_normal(POOL)
+    pool.flags.writeable = False
+    return pool, rng.bit_generator.state
+
+
+@lru_cache(maxsize=1)
+def _mean_gain(slots: int) -> Vector:
     """|1 + z + ... + z^(N-1)|^2 at the root z of each slot, which is exp(i*pi*3^slot / N)."""
-    powers = np.empty(params.slots, dtype=np.int64)
-    power, n = 1, params.ring_dimension
-    for slot in range(params.slots):
-        powers[slot] = power
-        power = power * 3 % (2 * n)
-    gain: Vector = 1.0 / np.sin(np.pi * powers / (2 * n)) ** 2
+    powers = np.ones(1, dtype=np.int64)
+    while len(powers) < slots:
+        powers = np.concatenate((powers, powers * pow(3, len(powers), 4 * slots) % (4 * slots)))
+    gain: Vector = 1.0 / np.sin(np.pi * powers / (4 * slots)) ** 2
+    gain.flags.writeable = False
     return gain
 
 
