@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import inf, sqrt
+from math import inf
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ..cost import CostModel
 from ..ir.layout import Index, Layout
 from .affine_task import AffineTask, Operands, read_operands
 from .arrangement import Arrangement, Draft, arrange
+from .bounds import fewest_rotations
 from .cover import MAX_TERMS, Source, cover
 from .decision import AffinePlan, RunnerUp
 from .pattern import Pattern
@@ -182,20 +183,11 @@ def lower_bound(task: AffineTask, pattern: Pattern, cost: CostModel) -> float:
     turn = (
         cost.rotate(low) if task.taps is None else min(cost.rotate(low), cost.encrypt(task.level))
     )
-    real += _fewest_rotations(terms, ciphers) * turn
-    halved += _fewest_rotations(terms / 2, ciphers) * turn
+    real += fewest_rotations(terms, ciphers) * turn
+    halved += fewest_rotations(terms / 2, ciphers) * turn
     total += min(real, halved + (0.0 if task.shown else cost.conjugate(low)))
     rescale = cost.rescale(task.level) if task.low < task.level else 0.0
     return total + rescale + task.prefold_cost(cost)
-
-
-def _fewest_rotations(terms: float, ciphers: int) -> float:
-    """Rotations that this many terms of this many source ciphertexts take by giant steps.
-
-    With g giants, which all sources share, a source of t terms takes t / g babies; one giant and
-    one baby of each source are no rotation. The sum is the least at g = sqrt(terms).
-    """
-    return max(0.0, 2 * sqrt(terms) - ciphers - 1)
 
 
 def _term_budget(task: AffineTask, cost: CostModel, limit: float) -> int:
@@ -204,7 +196,7 @@ def _term_budget(task: AffineTask, cost: CostModel, limit: float) -> int:
     turn = cost.rotate(task.low)
     ciphers = sum(layout.ciphers for layout in task.layouts if layout is not None)
     terms = 1
-    while terms < MAX_TERMS and terms * each + _fewest_rotations(terms, ciphers) * turn <= limit:
+    while terms < MAX_TERMS and terms * each + fewest_rotations(terms, ciphers) * turn <= limit:
         terms += 1 + terms // 16
     return terms
 
@@ -214,22 +206,25 @@ def best_plans(
     cost: CostModel,
     keep: int,
     effort: int,
-    best: float = inf,
+    limit: float = inf,
 ) -> list[AffinePlan]:
-    """The `keep` cheapest plans of each family of patterns, with different layouts.
+    """The `keep` cheapest plans of each family of patterns, with different layouts, none dearer
+    than `limit`.
 
     Sliding patterns and packed taps come first, since checking them is quick, then the others, both
     in the order of their lower bounds and no more than `effort` of them, unless none has a plan.
-    One that cannot come within SLACK of the best so far, at first `best` milliseconds, is not tried
-    at all: a dearer plan is kept only for a layout that may save more further on.
+    One that cannot come within SLACK of the best so far is not tried at all: a dearer plan is kept
+    only for a layout that may save more further on.
     """
     found: dict[bytes, AffinePlan] = {}
+    # No plan dearer than this is of use.
+    most = limit
 
     def keep_plan(plan: AffinePlan | None) -> None:
-        nonlocal best
+        nonlocal most
         if plan is None:
             return
-        best = min(best, plan.milliseconds)
+        most = min(most, SLACK * plan.milliseconds)
         key = plan.layout.signature()
         if key not in found or plan.milliseconds < found[key].milliseconds:
             found[key] = plan
@@ -239,20 +234,20 @@ def best_plans(
         bound = lower_bound(task, pattern, cost)
         if pattern.kind != "sliding" and task.taps is None:
             promising.append((bound, number, task, pattern))
-        elif bound <= SLACK * best:
-            keep_plan(plan_affine(task, pattern, cost, SLACK * best))
+        elif bound <= most:
+            keep_plan(plan_affine(task, pattern, cost, most))
     promising.sort(key=lambda x: x[:2])
 
     def cheapest(count: int) -> list[tuple[float, int, AffineTask, Pattern]]:
         """Estimates from some windows, the `count` lowest: what is dearer is given up early."""
         estimated: list[tuple[float, int, AffineTask, Pattern]] = []
         for bound, number, task, pattern in promising:
-            limit = SLACK * best
+            within = most
             if len(estimated) >= count:
-                limit = min(limit, estimated[count - 1][0])
-            if bound > limit:
+                within = min(within, estimated[count - 1][0])
+            if bound > within:
                 break
-            sample = _arranged(task, pattern.sampled(SAMPLED_WINDOWS), cost, limit)
+            sample = _arranged(task, pattern.sampled(SAMPLED_WINDOWS), cost, within)
             if sample is not None:
                 estimated.append((sample.milliseconds, number, task, pattern))
                 estimated.sort(key=lambda x: x[:2])
@@ -260,13 +255,14 @@ def best_plans(
 
     tried: set[int] = set()
     for count in (effort, len(promising)):
-        for estimate, number, task, pattern in cheapest(count):
+        estimates = cheapest(count)
+        for estimate, number, task, pattern in estimates:
             if len(tried) >= effort and found:
                 break
-            if number not in tried and estimate <= SLACK * best:
-                keep_plan(plan_affine(task, pattern, cost, SLACK * best))
+            if number not in tried and estimate <= most:
+                keep_plan(plan_affine(task, pattern, cost, most))
             tried.add(number)
-        if found:
+        if found or len(estimates) < count:
             break
     ranked = sorted(found.values(), key=lambda p: p.milliseconds)
     chosen: list[AffinePlan] = []

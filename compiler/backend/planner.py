@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -13,8 +13,9 @@ from eer.runtime.errors import InternalError, ParameterError
 from ..cost import CostModel
 from ..ir.layout import Index, Layout
 from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, Readout, TensorGraph
-from .affine_planner import best_plans
+from .affine_planner import SLACK, best_plans
 from .affine_task import AffineTask
+from .bounds import core_cost, left_over, product_cost
 from .candidates import (
     client_sums,
     in_place,
@@ -33,6 +34,9 @@ from .schedule import Rescaling
 
 FULL = 0.4
 """Share of slots in use above which a value that may stay where it lies does so."""
+
+ROUNDING = 1 + 1e-9
+"""What sums of the same costs may differ by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,14 @@ def plan_graph(
     levels = assign_levels(graph)
     rescaling = rescaling or Rescaling.eager(max(levels, default=0))
     start = Plan(slots, levels, rescaling, {}, {}, 0.0)
-    looking = _Looking(graph, _alignment_groups(graph), cost, search)
-    # Costs only grow: what costs more half-way than a whole plan, quickly found, cannot win.
+    after = left_over(graph, slots, rescaling, cost)
+    looking = _Looking(graph, _alignment_groups(graph), cost, search, after)
+    # What cannot cost less in the end than a whole plan, quickly found, cannot win.
     quick = _best(looking, start, 1, inf)
-    best = _best(looking, start, search.beam, inf if isinstance(quick, int) else quick.milliseconds)
+    limit = inf if isinstance(quick, int) else quick.milliseconds * ROUNDING
+    best = _best(looking, start, search.beam, limit)
+    if isinstance(best, int):
+        best = quick
     if isinstance(best, int):
         node = graph.nodes[best]
         raise ParameterError(
@@ -125,30 +133,31 @@ def plan_graph(
 @dataclass(frozen=True, slots=True, eq=False)
 class _Looking:
     """What is looked at, how hard, and plans that are known: by node and by what they depend on,
-    the layouts of the operands and of what the node is multiplied with."""
+    the layouts of the operands and of what the node is multiplied with. `after` is what all that
+    comes after each node takes at least.
+
+    Of affine maps those are known that take no more than so many milliseconds.
+    """
 
     graph: TensorGraph
     groups: dict[int, int]
     cost: CostModel
     search: Search
-    affine: dict[tuple[int, bytes], list[AffinePlan]] = field(default_factory=dict)
+    after: Sequence[float]
+    affine: dict[tuple[int, bytes], tuple[float, list[AffinePlan]]] = field(default_factory=dict)
     contractions: dict[tuple[int, bytes], list[ContractionPlan]] = field(default_factory=dict)
 
 
 def _best(looking: _Looking, start: Plan, beam: int, limit: float) -> Plan | int:
-    """The cheapest plan of a beam search, or the node for which none was found.
-
-    States that cost more than `limit` are not looked at.
-    """
+    """The cheapest plan of a beam search, or the node for which none was found that may come to no
+    more than `limit`."""
     graph = looking.graph
     states = [start]
     for number in range(len(graph.nodes)):
         live = sorted(_live(graph, number))
         successors: dict[bytes, Plan] = {}
         for state in states:
-            if state.milliseconds > limit:
-                break
-            for new in _extend(looking, number, state):
+            for new in _extend(looking, number, state, limit - looking.after[number]):
                 key = b"".join(new.layouts[n].signature() for n in live if n in new.layouts)
                 if key not in successors or new.milliseconds < successors[key].milliseconds:
                     successors[key] = new
@@ -163,7 +172,14 @@ def _live(graph: TensorGraph, number: int) -> set[int]:
     return {o for n in graph.nodes[number + 1 :] for o in n.operands if o <= number} | {number}
 
 
-def _extend(looking: _Looking, number: int, state: Plan) -> Iterator[Plan]:
+def _extend(looking: _Looking, number: int, state: Plan, limit: float) -> Iterator[Plan]:
+    """The state with a node more, in every way that takes no more than `limit` altogether."""
+    for new in _extended(looking, number, state, limit):
+        if new.milliseconds <= limit:
+            yield new
+
+
+def _extended(looking: _Looking, number: int, state: Plan, limit: float) -> Iterator[Plan]:
     graph, groups, cost = looking.graph, looking.groups, looking.cost
     node = graph.nodes[number]
     depth = state.levels[number]
@@ -177,24 +193,19 @@ def _extend(looking: _Looking, number: int, state: Plan) -> Iterator[Plan]:
                 yield state
         case Core(plan):
             layout = state.layouts[node.operands[0]]
-            milliseconds = plan.depth and layout.ciphers * (
-                plan.products * (cost.multiply(before) + cost.relinearise(before))
-                + plan.depth * cost.rescale(before)
-                + plan.plain_products * cost.multiply_plain(before)
-            )
-            yield _with(state, number, layout, float(milliseconds))
+            yield _with(state, number, layout, core_cost(plan, layout.ciphers, before, cost))
         case Product():
             a, b = (state.layouts[o] for o in node.operands)
             common = np.where(a.index == b.index, a.index, -1)
             if not Layout(common).holds(node.size):
                 raise InternalError(f"the operands of {node.origin} lie in different layouts")
-            each = cost.multiply(before) + cost.relinearise(before) + cost.rescale(before)
-            yield _with(state, number, Layout(common), a.ciphers * each)
+            yield _with(state, number, Layout(common), product_cost(a.ciphers, before, cost))
         case Affine():
-            key = number, _read(looking, number, state)
-            if key not in looking.affine:
-                looking.affine[key] = _affine_plans(looking, number, state, (before, after))
-            for found in looking.affine[key]:
+            key, left = (number, _read(looking, number, state)), limit - state.milliseconds
+            if key not in looking.affine or looking.affine[key][0] < left:
+                plans = _affine_plans(looking, number, state, (before, after), left)
+                looking.affine[key] = left, plans
+            for found in looking.affine[key][1]:
                 new = _with(state, number, found.layout, found.milliseconds)
                 new.affine[number] = found
                 yield new
@@ -220,7 +231,7 @@ def _read(looking: _Looking, number: int, state: Plan) -> bytes:
 
 
 def _affine_plans(
-    looking: _Looking, number: int, state: Plan, levels: tuple[int, int]
+    looking: _Looking, number: int, state: Plan, levels: tuple[int, int], limit: float
 ) -> list[AffinePlan]:
     graph = looking.graph
     node = graph.nodes[number]
@@ -237,7 +248,7 @@ def _affine_plans(
         shown=not graph.users(number),
     )
 
-    def plans(chosen: AffineTask, best: float) -> list[AffinePlan]:
+    def plans(chosen: AffineTask, most: float) -> list[AffinePlan]:
         choices = [
             (t, pattern)
             for t in (chosen, chosen.prefolded(), chosen.by_taps(node.shape))
@@ -245,15 +256,15 @@ def _affine_plans(
             for pattern in _patterns(graph, number, node, state, looking.groups, t)
         ]
         search = looking.search
-        return best_plans(choices, looking.cost, search.keep, search.effort, best)
+        return best_plans(choices, looking.cost, search.keep, search.effort, most)
 
-    found = plans(task, inf)
-    if any(made.inputs <= task.layouts.count(None) for made in found):
+    found, packed = plans(task, limit), task.layouts.count(None)
+    if not packed or any(made.inputs <= packed for made in found):
         return found
     # An input that is replicated for its products may take more ciphertexts than rotations of one
     # are worth, or more than are allowed.
-    best = min((made.milliseconds for made in found), default=inf)
-    return [*found, *plans(task.in_natural_order(), best)]
+    most = min([limit, *(SLACK * made.milliseconds for made in found)])
+    return [*found, *plans(task.in_natural_order(), most)]
 
 
 def _contractions(
