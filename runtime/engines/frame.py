@@ -1,8 +1,8 @@
 """The frame around every serialised object of an engine: what it is, and whose it is.
 
-Layout: magic, uint16 header length, header (JSON), payload. The header names kind,
-engine space, key, level, scale and parts, and the payload's length; all of it is checked before the
-payload is handed to a library, which validates what it loads. That the content is undamaged is for
+Layout: magic, uint16 header length, header (JSON), payload. The header names kind, engine space,
+key, level, scale and parts, and the payload's length; all of it is checked before the payload is
+handed to a library, which validates what it loads. That the content is undamaged is for
 the file around the frame to tell (`runtime.container`): a second digest of the same bytes would
 take some hundredths of a small model's time.
 """
