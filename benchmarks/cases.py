@@ -11,8 +11,6 @@ from eer.runtime.errors import UsageError
 
 from .tasks import VARIANTS, WINDOWS
 
-ENGINES = ("seal", "desilo")
-
 STANDARD = (
     "T1/square",
     "T2/square",
@@ -32,7 +30,7 @@ STANDARD = (
 AUTO = 0
 """The batch that the compiler chooses."""
 
-AUTO_WINDOWS = 1024
+AUTO_WINDOWS = 1 << 14
 """Different windows for it: a message holds no more, even where more would fit."""
 
 

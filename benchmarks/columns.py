@@ -85,7 +85,8 @@ def _parameters(row: Row) -> str:
 
 
 def _stages(row: Row) -> str:
-    return " + ".join(number(row.cpu_ms[s]) for s in STAGES) if row.cpu_ms else NONE
+    found = row.wall_ms if row.on_gpu else row.cpu_ms
+    return " + ".join(number(found[s]) for s in STAGES) if found else NONE
 
 
 def _labels(row: Row) -> str:
@@ -117,7 +118,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("case", _plain(lambda r: r.case), True),
     Column("contestant", _plain(lambda r: f"{r.contestant} {r.version}"), True),
     Column("ring, scale, levels; log QP", _plain(_parameters), True),
-    Column("CPU ms: encrypt + run + decrypt", _plain(_stages)),
+    Column("ms: encrypt + run + decrypt", _plain(_stages)),
     Column("CPU ms", _plain(lambda r: r.failure or number(r.total_cpu_ms)), True),
     Column("wall ms", _plain(lambda r: number(r.wall_ms.get("total")))),
     Column("eer is faster by", _plain(_against), True),

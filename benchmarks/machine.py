@@ -9,9 +9,20 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from eer.compiler.timing.device import gpu_model
+
 from .contestant import Json
 
-PACKAGES = ("eer", "tenseal", "desilofhe", "torch", "numpy", "onnx", "onnxruntime")
+PACKAGES = (
+    "eer",
+    "tenseal",
+    "desilofhe",
+    "desilofhe-cu130",
+    "torch",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+)
 
 
 def describe() -> Json:
@@ -21,6 +32,7 @@ def describe() -> Json:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "memory_gb": _memory_gb(),
+        **({"gpu": gpu} if (gpu := gpu_model()) else {}),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "commit": _commit(),
@@ -30,8 +42,9 @@ def describe() -> Json:
 
 def sentence(machine: Json) -> str:
     """One line for a heading."""
+    gpu = f"{machine['gpu']}, " if "gpu" in machine else ""
     return (
-        f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['date']}, {gpu}{machine['cpu']}, {machine['cores']} cores, "
         f"{machine['memory_gb']} GB, {machine['system']}, Python {machine['python']}"
     )
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from eer.runtime.bundle import load_model
 from eer.runtime.client import Client
+from eer.runtime.engines import open_engine
 from eer.runtime.server import Server
 
 from .contestant import Json, OpenTask, Stopwatch, load
@@ -30,19 +31,20 @@ def own_state(client: Client, data: TaskData) -> bytes | None:
 
 class _OpenTask:
     def __init__(self, folder: Path) -> None:
-        data, _ = load(folder)
+        data, settings = load(folder)
         bundle = load_model(folder / MODEL_FILE)
         client_model, server_model = bundle.client, bundle.server
         watch = Stopwatch()
-        self._client = Client(client_model, range_check="off")
+        params = client_model.params
+        self._client = Client(client_model, open_engine(params, settings.engine), range_check="off")
         with watch.stage("keygen"):
             keys = self._client.generate_keys()
         with watch.stage("load"):
-            self._server = Server(server_model, keys.evaluation)
+            server_engine = open_engine(params, settings.engine)
+            self._server = Server(server_model, keys.evaluation, server_engine)
         state = own_state(self._client, data)
         self._state = None if state is None else self._server.load_state(state)
         self._output = client_model.outputs[0].name
-        params = client_model.params
         count = len(client_model.rotations) + (client_model.conjugation_level is not None)
         digits = len(params.log_q)
         held = 2 * digits * (digits + len(params.log_p)) * params.ring_dimension * 8

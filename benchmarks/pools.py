@@ -12,6 +12,7 @@ import numpy as np
 
 from eer.runtime.bundle import load_model
 from eer.runtime.client import Client
+from eer.runtime.engines import open_engine
 from eer.runtime.pool import ServerPool
 
 from .contestant import Json
@@ -23,21 +24,21 @@ SECONDS = 2.0
 """Of one worker's time, for the messages of a round."""
 
 
-def measure(folder: Path, data: TaskData, workers: int) -> Json:
-    """The model in `folder` served by one worker and by `workers`, in turn.
+def measure(folder: Path, engine: str, data: TaskData, workers: int) -> Json:
+    """The model in `folder` served on `engine` by one worker and by `workers`, in turn.
 
     {"pool": ...} with windows per second of each and `times`, the median ratio over the rounds.
     """
     bundle = load_model(folder / MODEL_FILE)
-    client = Client(bundle.client, range_check="off")
+    client = Client(bundle.client, open_engine(bundle.client.params, engine), range_check="off")
     keys = client.generate_keys().evaluation
     state = own_state(client, data)
     batch = min(client.batch, len(data.inputs))
     groups = np.split(data.inputs, range(batch, len(data.inputs), batch))[: 2 * workers]
     messages = [client.encrypt(group) for group in groups]
     with (
-        ServerPool(bundle.server, keys, 1, state=state) as alone,
-        ServerPool(bundle.server, keys, workers, state=state) as together,
+        ServerPool(bundle.server, keys, 1, engine, state=state) as alone,
+        ServerPool(bundle.server, keys, workers, engine, state=state) as together,
     ):
         _answer(together, messages, workers)  # every worker has answered before it counts
         first = _answer(alone, messages, 1)

@@ -82,9 +82,9 @@ def read_run(path: Path) -> list[Row]:
 
 
 def record(path: Path, page: Path, rows: Sequence[Row]) -> None:
-    """Merge rows into the kept results (one for each case and contestant), and render the page."""
-    kept = {(r.case, r.contestant): r for r in read(path)}
-    kept |= {(r.case, r.contestant): r for r in rows}
+    """Merge rows into the kept results (one for each case and contestant, with a GPU at hand and
+    without), and render the page."""
+    kept = {(r.case, r.contestant, r.machine.get("gpu")): r for r in (*read(path), *rows)}
     merged = sorted(kept.values(), key=_order)
     path.write_text(json.dumps([r.to_json() for r in merged], indent=1) + "\n")
     render(page, merged)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eer.compiler.clock import on_gpu
+
 from .contestant import Json
 
 STAGES = ("encrypt", "run", "decrypt")
@@ -30,8 +32,9 @@ class Row:
     `cpu_ms` and `wall_ms` are medians over the messages, by stage and in "total"; `facts` is what
     the contestant tells of itself: parameters, key sizes, compile time, counts of operations.
     `max_error` and `labels` compare with PyTorch's answers, `polynomial_error` compares the
-    encrypted answers with the polynomial model where there is one. `speedup` is the CPU time of a
-    peer over that of eer (on the engine `against`), message by message in the same session.
+    encrypted answers with the polynomial model where there is one. `speedup` is the time of a peer
+    over that of eer (on the engine `against`), message by message in the same session: of CPU time,
+    or of wall time where that engine computes on a GPU.
     `failure` says why there are no figures.
     """
 
@@ -57,19 +60,28 @@ class Row:
         return self.contestant.startswith("eer/")
 
     @property
+    def on_gpu(self) -> bool:
+        return self.is_ours and on_gpu(self.contestant.removeprefix("eer/"))
+
+    @property
     def total_cpu_ms(self) -> float | None:
         return self.cpu_ms.get("total")
 
     @property
+    def total_ms(self) -> float | None:
+        """Of CPU time on one core, or of wall time where a GPU computes."""
+        return self.wall_ms.get("total") if self.on_gpu else self.total_cpu_ms
+
+    @property
     def windows_per_second(self) -> float | None:
-        """Of CPU time of one core."""
-        total = self.total_cpu_ms
+        """By `total_ms`."""
+        total = self.total_ms
         return None if total is None else 1e3 * self.batch / total
 
     @property
     def prediction_error(self) -> float | None:
-        """How far the compiler's prediction of the CPU time is off, relative to measured."""
-        predicted, measured = self.facts.get("predicted_ms"), self.total_cpu_ms
+        """How far the compiler's prediction of `total_ms` is off, relative to measured."""
+        predicted, measured = self.facts.get("predicted_ms"), self.total_ms
         if predicted is None or measured is None:
             return None
         return float(predicted) / measured - 1
@@ -92,10 +104,13 @@ def medians(timings: Sequence[Timing]) -> tuple[dict[str, float], dict[str, floa
     return of([t.cpu for t in timings]), of([t.wall for t in timings])
 
 
-def speedup(ours: Sequence[Timing], theirs: Sequence[Timing]) -> float:
-    """Median over the messages of their CPU time over ours."""
-    pairs = zip(ours, theirs, strict=True)
-    return median(sum(b.cpu.values()) / sum(a.cpu.values()) for a, b in pairs)
+def speedup(ours: Sequence[Timing], theirs: Sequence[Timing], wall: bool = False) -> float:
+    """Median over the messages of their time over ours: of CPU time, or of `wall` time."""
+
+    def total(timing: Timing) -> float:
+        return sum((timing.wall if wall else timing.cpu).values())
+
+    return median(total(b) / total(a) for a, b in zip(ours, theirs, strict=True))
 
 
 def same_labels(a: NDArray[Any], b: NDArray[Any]) -> int:

@@ -12,6 +12,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
+from eer.compiler.clock import on_gpu
 from eer.runtime.errors import EerError
 
 from . import pools
@@ -184,8 +185,9 @@ def _in_turn(serving: Sequence[_Serving], messages: Sequence[int], conditions: C
     reference = next((r for r, _ in alive if r.entry.is_ours), None)
     for record, _ in alive:
         record.timings += fresh[id(record)]
-        if reference is not None and not record.entry.is_ours:
-            record.speedup = speedup(fresh[id(reference)], fresh[id(record)])
+        if reference is not None and record is not reference:
+            wall = on_gpu(reference.entry.engine)
+            record.speedup = speedup(fresh[id(reference)], fresh[id(record)], wall)
             record.against = reference.entry.name
 
 
@@ -208,7 +210,7 @@ def _ask(record: _Record, process: ContestantProcess, first: int) -> Timing | No
 
 def _pool(data: TaskData, record: _Record, workers: int) -> None:
     try:
-        record.facts |= pools.measure(record.folder, data, workers)
+        record.facts |= pools.measure(record.folder, record.entry.engine, data, workers)
     except EerError as error:  # the figures before stay
         record.facts["pool_failure"] = error.reason
 

@@ -83,6 +83,8 @@ def _serve(contestant: Any, folder: Path, answers: TextIO) -> None:
 def _bind(settings: Settings) -> None:
     if settings.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {settings.core})
+    if settings.engine.endswith("-gpu"):
+        return  # CUDA maps the GPU's memory and more
     limit = int(settings.memory_gb * 1e9)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 

@@ -32,9 +32,10 @@ from .options import ENGINES, Effort, Options
 from .picture import latency_svg
 from .present_layers import layers
 from .tables import to_text
+from .timing.device import device_of
 from .timing.fit import fit
 from .timing.measure import CALIBRATION_SECONDS, measure, rings_of
-from .timing.store import cpu_model, keep
+from .timing.store import keep
 from .timing.table import costs_json, costs_table
 from .verification import verify as verified
 
@@ -60,7 +61,9 @@ def compile_command(
         Path | None,
         typer.Option(help="Typical inputs: .npz, .npy or .csv.", show_default=False),
     ] = None,
-    engine: Annotated[str, typer.Option(help="What it will run on: seal or desilo.")] = "seal",
+    engine: Annotated[
+        str, typer.Option(help=f"What it will run on: {', '.join(ENGINES)}.")
+    ] = "seal",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -239,9 +242,9 @@ def explain(
 
 
 def calibrate_costs(
-    engine: Annotated[str, typer.Option(help="seal or desilo.")] = _DEFAULTS.engine,
+    engine: Annotated[str, typer.Option(help=f"{', '.join(ENGINES)}.")] = _DEFAULTS.engine,
     seconds: Annotated[
-        float, typer.Option(help="About how long to measure, in CPU time of one core.", min=1.0)
+        float, typer.Option(help="About how long to measure, on one core.", min=1.0)
     ] = CALIBRATION_SECONDS,
     out: Annotated[
         Path | None,
@@ -261,12 +264,14 @@ def calibrate_costs(
     server that is another machine, measure there with --out, and compile with --costs.
     """
     if engine not in ENGINES:
-        raise UsageError(f"nothing is compiled for engine {engine!r}", hint="use seal or desilo")
+        raise UsageError(
+            f"nothing is compiled for engine {engine!r}", hint=f"use {', '.join(ENGINES)}"
+        )
     if out is not None:
         _check_targets([out], [])
     with progress(f"timing {engine}", 1000) as done:
         measured = measure(engine, rings_of(engine), seconds, lambda x: done(round(1000 * x)))
-    costs = fit(measured, cpu_model())
+    costs = fit(measured, device_of(engine))
     path = keep(costs, out)
     note = Text(f"kept in {path}" if out is None else f"written to {path}")
     _answer(

@@ -1,4 +1,5 @@
-"""The cost model: milliseconds of CPU time of every operation of an engine, by ring and level.
+"""The cost model: milliseconds of every operation of an engine, by ring and level: of CPU time on
+one core, or of wall time where a GPU computes (see `compiler/clock.py`).
 
 An operation's time is a polynomial in the number of primes that its operands have. Coefficients
 are measured, ring by ring: those in costs/ are shipped, those of a user's own machine come from
@@ -18,7 +19,7 @@ from math import isfinite
 from eer.runtime.errors import ArtifactError
 from eer.runtime.fields import Fields, Json
 
-FORMAT = 1
+FORMAT = 2
 """Of files of costs; another is not read."""
 
 RINGS = range(10, 18)
@@ -56,7 +57,7 @@ OPERATIONS = (*SQUARE, *LINEAR)
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Measured costs of one engine, of version `version` on `cpu`.
+    """Measured costs of one engine, of version `version` on `device` (see `timing.device`).
 
     `rings` goes by log2 of the ring dimension. `source` says whose measurement it is: "shipped" or
     "calibrated".
@@ -64,7 +65,7 @@ class Costs:
 
     engine: str
     version: str
-    cpu: str
+    device: str
     rings: Mapping[int, Ring] = field(repr=False)
     source: str = "calibrated"
 
@@ -85,8 +86,8 @@ class Costs:
         if not rings.values or not rings.values.keys() <= known.keys():
             raise rings.bad("rings", "costs by log2 of a ring dimension")
         measured = {known[name]: _ring(rings.object(name)) for name in rings.values}
-        engine, version, cpu = (found.text(name) for name in ("engine", "version", "cpu"))
-        return cls(engine, version, cpu, measured, source)
+        engine, version, device = (found.text(name) for name in ("engine", "version", "device"))
+        return cls(engine, version, device, measured, source)
 
     def to_bytes(self) -> bytes:
         """A JSON file: the same for the same costs."""
@@ -95,7 +96,7 @@ class Costs:
             "format": FORMAT,
             "engine": self.engine,
             "version": self.version,
-            "cpu": self.cpu,
+            "device": self.device,
         }
         lines = [f" {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items()]
         rings = []
@@ -110,7 +111,7 @@ class Costs:
             "source": self.source,
             "engine": self.engine,
             "version": self.version,
-            "cpu": self.cpu,
+            "device": self.device,
             "digest": hashlib.sha256(self.to_bytes()).hexdigest()[:16],
         }
 
@@ -151,7 +152,7 @@ def shipped(engine: str) -> Costs:
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Milliseconds of CPU time on one core, for ring dimension 2^log_n; by default SEAL's.
+    """Milliseconds for ring dimension 2^log_n; by default SEAL's, of CPU time on one core.
 
     Operands of level l have l + 1 primes. Where an operation asks for `parts`, its operand's
     polynomials, three take half as long again as two, each being treated alike.

@@ -9,6 +9,7 @@ from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
+from eer.runtime.engines import family_of
 from eer.runtime.errors import EerWarning, UsageError
 from eer.runtime.fields import Json
 
@@ -211,7 +212,7 @@ def _target(
     population = interpret.outputs(graph, ranges.rows)
     spans = {name: (ranges.input_low[name], ranges.input_high[name]) for name in ranges.input_low}
     return Target(
-        engine=options.engine,
+        engine=family_of(options.engine),
         security=options.security,
         batch=1 if options.batch == "auto" else options.batch,
         search=_search(options.effort),

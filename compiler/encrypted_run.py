@@ -16,11 +16,13 @@ from eer.runtime.client import Client
 from eer.runtime.engine import Engine
 from eer.runtime.engines import open_engine
 from eer.runtime.pool import ServerPool
-from eer.runtime.server import Server
+from eer.runtime.server import HeldState, Server
 from eer.runtime.server_bundle import server_to_bytes
 
+from .clock import on_gpu
 from .ir.tensor import Vector
 from .memory import measure_server_peak
+from .sizes import kept_inputs
 
 FEWEST_TIMED = 3
 """Messages that the latency is a median of, where the data does not take as many."""
@@ -50,7 +52,8 @@ class Latency:
 class EncryptedRun:
     """Decrypted answers by name [windows, ...], and what it took; `bytes` are those of files.
 
-    `server_peak` is the resident memory of a server process of its own, where the system tells.
+    `server_peak` is the resident memory of a server process of its own, where the system tells and
+    it is there that the server computes.
     """
 
     outputs: dict[str, Vector]
@@ -82,20 +85,25 @@ def run_encrypted(
     messages: list[_Message] = []
     count = len(next(iter(arrays.values())))
     shared = frozenset(s.name for s in bundle.client.state_inputs)
+    state, whole = None, {name: a[:1] for name, a in arrays.items()}
+    if kept_inputs(bundle.client):
+        state = client.encrypt_state({name: arrays[name][0] for name in shared})
+        arrays = {name: a for name, a in arrays.items() if name not in shared}
+    held = None if state is None else server.load_state(state)
     parts = list(_parts(arrays, client.batch, shared))
     alone = len(parts) if workers == 1 else FEWEST_TIMED + 1
     for part in parts[:alone]:
-        messages.append(_message(client, server, part))
+        messages.append(_message(client, server, held, part))
         progress(min(len(messages) * client.batch, count), count)
     answers = [m.outputs for m in messages]
     if parts[alone:]:
-        with ServerPool(bundle.server, keys.evaluation, workers, engine.name) as pool:
+        with ServerPool(bundle.server, keys.evaluation, workers, engine.name, state=state) as pool:
             for answer in pool.run_all(client.encrypt(part) for part in parts[alone:]):
                 answers.append(client.decrypt(answer).outputs)
                 progress(min(len(answers) * client.batch, count), count)
     one = {n: a[:1] for n, a in arrays.items()}
     extra = FEWEST_TIMED + 1 - len(messages)
-    timed = messages + [_message(client, server, one) for _ in range(extra)]
+    timed = messages + [_message(client, server, held, one) for _ in range(extra)]
     # The first message warms up: libraries fill their pools of memory.
     latency = Latency(_medians([m.wall for m in timed[1:]]), _medians([m.cpu for m in timed[1:]]))
     outputs = {
@@ -109,9 +117,11 @@ def run_encrypted(
         "answer": messages[0].answer,
     }
     throughput = client.batch / (latency.milliseconds / 1e3)
-    peak = measure_server_peak(
-        server_to_bytes(bundle.server), keys.evaluation, client.encrypt(one), engine.name
-    )
+    peak = None
+    if not on_gpu(engine.name):
+        peak = measure_server_peak(
+            server_to_bytes(bundle.server), keys.evaluation, client.encrypt(whole), engine.name
+        )
     return EncryptedRun(outputs, latency, throughput, keygen, sizes, peak)
 
 
@@ -135,11 +145,13 @@ class _Message:
     outputs: Mapping[str, Any]
 
 
-def _message(client: Client, server: Server, part: Mapping[str, Vector]) -> _Message:
+def _message(
+    client: Client, server: Server, state: HeldState | None, part: Mapping[str, Vector]
+) -> _Message:
     clocks = [(perf_counter(), process_time())]
     question = client.encrypt(part)
     clocks.append((perf_counter(), process_time()))
-    answer = server.run(question)
+    answer = server.run(question, state=state)
     clocks.append((perf_counter(), process_time()))
     prediction = client.decrypt(answer)
     clocks.append((perf_counter(), process_time()))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from eer.runtime.fields import Json
 
+from .clock import on_gpu
+
 STAGES = ("encrypt", "run", "decrypt", "total")
 
 
@@ -13,10 +15,12 @@ def compare_predictions(
     report: Json,
     engine: str,
     cpu_ms: Mapping[str, float],
+    wall_ms: Mapping[str, float],
     sizes: Mapping[str, int],
     server_peak: int | None,
 ) -> Json | None:
-    """Predicted, measured and relative error: "cpu_ms" by stage, and "bytes".
+    """Predicted, measured and relative error: "cpu_ms" by stage, or "wall_ms" where a GPU
+    computes, and "bytes".
 
     None where the report has no predictions, or has them for another engine. `sizes` are those of
     the question, the answer and the evaluation keys; `server_peak` is left out where it is None.
@@ -31,7 +35,8 @@ def compare_predictions(
     }
     if server_peak is not None:
         found["server_peak"] = _row(report["predicted"]["server_bytes"]["peak"], server_peak)
-    return {"cpu_ms": {s: _row(stages[s], cpu_ms[s]) for s in STAGES}, "bytes": found}
+    clock, measured = ("wall_ms", wall_ms) if on_gpu(engine) else ("cpu_ms", cpu_ms)
+    return {clock: {s: _row(stages[s], measured[s]) for s in STAGES}, "bytes": found}
 
 
 def _row(predicted: float, measured: float) -> Json:

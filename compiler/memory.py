@@ -23,10 +23,12 @@ from eer.runtime.program import (
 )
 
 from .backend.predict import encoded_plains
+from .clock import on_gpu
 from .sizes import WORD, galois_levels, key_bytes_held
 
-PROCESS = {"seal": 53e6, "desilo": 117e6}
-"""Bytes of a process that has loaded Python, numpy and the engine's library, and no model yet."""
+PROCESS = {"seal": 53e6, "desilo": 117e6, "desilo-gpu": 0.0}
+"""Bytes of a process that has loaded Python, numpy and the engine's library, and no model yet.
+Where a GPU computes it is the GPU's memory that counts, beside what CUDA takes for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,17 @@ class ServerMemory:
         }
 
 
-def predict_memory(program: Program, params: CkksParams) -> ServerMemory:
-    """What `program` takes, with its Galois keys."""
-    encoded = sum(
-        _plain_bytes(params, level, program.plains[plain].itemsize)
-        for plain, level in encoded_plains(program)
-    )
-    vectors = sum(plain.nbytes for plain in program.plains)
+def predict_memory(program: Program, params: CkksParams, engine: str) -> ServerMemory:
+    """What `program` takes on `engine`, with its Galois keys."""
+    places = encoded_plains(program)
+    plaintexts = float(sum((level + 1) * params.ring_dimension * WORD for _, level in places))
+    if not on_gpu(engine):
+        plaintexts += sum(plain.nbytes for plain in program.plains)
+    if engine == "desilo":
+        # Its adapter keeps the values of every plaintext as well.
+        plaintexts += sum(params.slots * program.plains[plain].itemsize for plain, _ in places)
     keys = key_bytes_held(params, galois_levels(program))
-    process = PROCESS.get(params.engine, min(PROCESS.values()))
-    return ServerMemory(process, keys, encoded + vectors, _most_ciphertexts(program, params))
+    return ServerMemory(PROCESS[engine], keys, plaintexts, _most_ciphertexts(program, params))
 
 
 def _most_ciphertexts(program: Program, params: CkksParams) -> float:
@@ -103,12 +106,6 @@ def _cipher_bytes(params: CkksParams, level: int) -> float:
 def _factor_bytes(params: CkksParams, level: int) -> float:
     """What an engine keeps beside a ciphertext that products have read."""
     return 2.0 * (level + 1) * params.ring_dimension * WORD if params.engine == "desilo" else 0.0
-
-
-def _plain_bytes(params: CkksParams, level: int, each: int) -> float:
-    """An encoded vector; DESILO's adapter keeps its values as well, `each` bytes to a slot."""
-    values = params.slots * each if params.engine == "desilo" else 0
-    return float((level + 1) * params.ring_dimension * WORD + values)
 
 
 _SERVER = """

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from eer.runtime.errors import ParameterError, UsageError
 from eer.runtime.params import SECURITY_BITS
 
-ENGINES = ("seal", "desilo")
+ENGINES = ("seal", "desilo", "desilo-gpu")
 """Engines that programs are compiled for; the others run what was compiled for one of these."""
 
 Effort = Literal["low", "normal", "high"]
@@ -26,7 +26,8 @@ class Options:
     degrees        polynomial degree by ONNX node name, instead of the search
     input_range    (low, high) assumed for every input element where there is no calibration data
     margin         the calibrated interval of an activation is widened by this share on each side
-    engine         "seal" or "desilo" (which also serves "desilo-gpu")
+    engine         "seal", "desilo" or "desilo-gpu": plans go by what operations cost there. What
+                   is compiled for one of the last two runs on either
     batch          windows that share one ciphertext, a power of two; or "auto", for the most
                    windows per second
     security       bits of security; there is no other choice than 128
@@ -61,8 +62,8 @@ class Options:
         if self.engine not in ENGINES:
             raise UsageError(
                 f"nothing is compiled for engine {self.engine!r}",
-                hint=f"use one of: {', '.join(ENGINES)} (desilo-gpu runs what is compiled for "
-                "desilo; clear and dry run everything)",
+                hint=f"use one of: {', '.join(ENGINES)} (clear and dry run what is compiled for "
+                "any of them)",
             )
         if self.security != SECURITY_BITS:
             raise ParameterError(

@@ -6,6 +6,8 @@ from html import escape
 
 from eer.runtime.fields import Json
 
+from .clock import clock
+
 WIDTH, ROW, LABEL, BAR = 760, 24, 240, 400
 COLOURS = {
     "stage": "#9aa5b1",
@@ -23,8 +25,8 @@ def latency_svg(found: Json) -> str:
     longest = max(row["predicted_ms"] for row in rows) or 1.0
     height = ROW * (len(rows) + 2)
     title = (
-        f"{found['model']} on {found['engine']}: {found['totals']['predicted_ms']:.3g} ms of CPU "
-        "time a message, predicted"
+        f"{found['model']} on {found['engine']}: {found['totals']['predicted_ms']:.3g} ms of "
+        f"{clock(found['engine'])} a message, predicted"
     )
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '

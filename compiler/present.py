@@ -11,6 +11,7 @@ from rich.text import Text
 from eer.runtime.console import human_size
 from eer.runtime.fields import Json
 
+from .clock import clock, on_gpu
 from .tables import counted, depth, ms, new_table, one_step, pairs, parameters, security, windows
 from .verification import Verification
 
@@ -35,6 +36,7 @@ def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
         for name, count in report["program"]["operations"].items()
     )
     keys, stages = report["sizes"], report["predicted"]["stages_ms"]
+    gpu = on_gpu(report["engine"])
     server = report["predicted"]["server_bytes"]["peak"]
     parts.append(
         pairs(
@@ -53,15 +55,19 @@ def compilation(report: Json, *, sizes: dict[str, int]) -> list[RenderableType]:
             ),
             (
                 "latency",
-                f"about {ms(stages['total'])} of CPU time a message, {ms(stages['run'])} at the "
-                "server (predicted; eer verify measures)",
+                f"about {ms(stages['total'])} of {clock(report['engine'])} a message, "
+                f"{ms(stages['run'])} at the server (predicted; eer verify measures)",
             ),
             (
                 "throughput",
                 f"about {report['predicted']['windows_per_second']:.3g} windows a second on one "
-                f"core, {windows(params['batch'])} a message (predicted)",
+                f"{'GPU' if gpu else 'core'}, {windows(params['batch'])} a message (predicted)",
             ),
-            ("memory", f"about {human_size(server)} at the server (predicted)"),
+            (
+                "memory",
+                f"about {human_size(server)} {'of the GPU' if gpu else 'at the server'} "
+                "(predicted)",
+            ),
         )
     )
     if report["step"]:
@@ -130,12 +136,13 @@ def _foretold(predicted: Json) -> Table:
     table = new_table("predicted against measured", "predicted", "measured", "off by")
     names = {"total": "all stages", "evaluation_keys": "evaluation keys"}
     names["server_peak"] = "server's memory"
-    for group, show in (("cpu_ms", ms), ("bytes", human_size)):
-        for key, row in predicted[group].items():
+    for group, show in (("cpu_ms", ms), ("wall_ms", ms), ("bytes", human_size)):
+        for key, row in predicted.get(group, {}).items():
             name = names.get(key, key)
             error = "" if row["error"] is None else f"{row['error']:+.0%}"
             table.add_row(name, show(row["predicted"]), show(row["measured"]), error)
-    table.caption = "times are CPU time of a message"
+    kind = "CPU time" if "cpu_ms" in predicted else "wall time"
+    table.caption = f"times are {kind} of a message"
     table.caption_justify = "left"
     return table
 

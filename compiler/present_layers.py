@@ -8,6 +8,7 @@ from rich.text import Text
 
 from eer.runtime.fields import Json
 
+from .clock import clock, on_gpu
 from .tables import counted, depth, ms, new_table, one_step, pairs, parameters, security
 
 
@@ -25,10 +26,14 @@ def layers(found: Json) -> list[RenderableType]:
             *([("a step", one_step(found["step"]))] if found["step"] else []),
             ("products", "p: ciphertext by plaintext; c: ciphertext by ciphertext"),
             ("precision", "of a layer's values above the noise, predicted for calibration windows"),
-            ("times", f"predicted CPU time of one core, with {_costs(found['costs'])} costs"),
+            ("times", f"predicted {_clock(found['engine'])}, with {_costs(found['costs'])} costs"),
         )
     )
     return parts
+
+
+def _clock(engine: str) -> str:
+    return clock(engine) if on_gpu(engine) else f"{clock(engine)} of one core"
 
 
 def _layers(found: Json) -> Table:
@@ -115,4 +120,4 @@ def _products(row: Json) -> str:
 
 def _costs(costs: Json) -> str:
     whose = "shipped" if costs["source"] == "shipped" else "calibrated"
-    return f"{whose} ({costs['engine']} {costs['version']}, {costs['cpu']})"
+    return f"{whose} ({costs['engine']} {costs['version']}, {costs['device']})"

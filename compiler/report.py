@@ -32,7 +32,7 @@ from .memory import predict_memory
 from .options import Options
 from .passes.activations import ActivationReport
 from .passes.calibrate import Ranges
-from .sizes import sizes_json
+from .sizes import kept_inputs, sizes_json
 from .steps import step_json
 
 FORMAT = 1
@@ -64,14 +64,14 @@ def build_report(
     """
     client, server = lowered.client, lowered.server
     cost = CostModel(client.params.log_n, costs)
-    prediction = predict(server.program, cost)
+    prediction = predict(server.program, cost, kept_inputs(client))
     warnings = dict.fromkeys((*ranges.warnings, *activations.warnings))
     return {
         "format": FORMAT,
         "eer_version": version("eer"),
         "model": client.name,
         "model_id": client.model_id,
-        "engine": client.params.engine,
+        "engine": options.engine,
         "inputs": [
             {"name": s.name, "shape": list(s.shape), "ciphertexts": len(s.packing)}
             for s in client.inputs
@@ -91,7 +91,7 @@ def build_report(
         },
         "sizes": sizes_json(client, server.program),
         "predicted_ms": prediction.total,
-        "predicted": predicted_json(prediction, client, server),
+        "predicted": predicted_json(prediction, client, server, options.engine),
         "step": step_json(client, server.program, prediction, cost),
         "batches": [asdict(t) for t in trials],
         "costs": costs.describe(),
@@ -176,9 +176,12 @@ def parameters_json(client: ClientModel) -> Json:
     }
 
 
-def predicted_json(prediction: Prediction, client: ClientModel, server: ServerModel) -> Json:
-    """CPU time of one core for one message, windows per second, and the server's memory."""
-    program = server.program
+def predicted_json(
+    prediction: Prediction, client: ClientModel, server: ServerModel, engine: str
+) -> Json:
+    """Time of one message on one core, or on the GPU (see `clock`), windows per second, and the
+    server's memory."""
+    memory = predict_memory(server.program, client.params, engine)
     return {
         "stages_ms": {
             "encrypt": prediction.encrypt,
@@ -193,7 +196,7 @@ def predicted_json(prediction: Prediction, client: ClientModel, server: ServerMo
         },
         "prepare_ms": prediction.prepare,
         "windows_per_second": 1e3 * client.most_windows / prediction.total,
-        "server_bytes": predict_memory(program, client.params).to_json(),
+        "server_bytes": memory.to_json(),
     }
 
 

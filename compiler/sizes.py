@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eer.runtime.fields import Json
-from eer.runtime.model import ClientModel
+from eer.runtime.model import ClientModel, cipher_places
 from eer.runtime.params import CkksParams
 from eer.runtime.program import Program, infer_levels, infer_parts
 
@@ -28,14 +28,25 @@ def sizes_json(client: ClientModel, program: Program) -> Json:
     levels, parts, galois = infer_levels(program), infer_parts(program), galois_levels(client)
     # What `fresh` gives is one polynomial on SEAL, the other being a seed, and two on DESILO FHE.
     answer = sum(parts[o] / (1 if seal else 2) * fresh(params, levels[o]) for o in program.outputs)
+    kept = kept_inputs(client)
+    brought = [level for n, level in enumerate(client.input_levels) if n not in kept]
     return {
-        "input_ciphertexts": len(client.input_levels),
-        "upload_bytes": round(sum(fresh(params, level) for level in client.input_levels)),
+        "input_ciphertexts": len(brought),
+        "upload_bytes": round(sum(fresh(params, level) for level in brought)),
         "download_bytes": round(answer),
         "galois_keys": len(galois),
         "evaluation_key_bytes": round(keys(params, galois)),
         "evaluation_key_bytes_held": round(key_bytes_held(params, galois)),
     }
+
+
+def kept_inputs(client: ClientModel) -> frozenset[int]:
+    """Input ciphertexts that a message does not bring: state, which the server holds from before. A
+    step's is new with every message."""
+    if client.is_step:
+        return frozenset()
+    places = cipher_places(client.inputs)
+    return frozenset(n for spec in client.state_inputs for n in places[spec.name])
 
 
 def galois_levels(model: ClientModel | Program) -> tuple[int, ...]:

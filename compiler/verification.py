@@ -179,7 +179,12 @@ def verify(
         keygen_seconds=run.keygen_seconds,
         bytes=run.bytes,
         predicted=compare_predictions(
-            bundle.report, opened.name, run.latency.cpu, run.bytes, run.server_peak
+            bundle.report,
+            opened.name,
+            run.latency.cpu,
+            run.latency.wall,
+            run.bytes,
+            run.server_peak,
         ),
         refused=_refused(client, shaped),
         accuracy=None
@@ -218,7 +223,7 @@ def _open(client: ClientModel, name: str | None) -> Engine:
         raise UsageError(
             f"the model was compiled for {client.params.engine}, and {name} has other parameters",
             where=f"model '{client.name}'",
-            hint=f"compile it again with --engine {name.removesuffix('-gpu')}",
+            hint=f"compile it again with --engine {name}",
         ) from problem
     if not engine.capabilities.values:
         raise UsageError(

@@ -44,6 +44,9 @@ class Capabilities:
     polynomials."""
     forks: bool
     """Copies of a process (os.fork) can go on with the keys and values that it holds."""
+    asynchronous: bool = False
+    """Calls of the evaluator return before the device has computed (see `Engine.synchronise`), and
+    a process's CPU time does not tell what they take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,10 @@ class Engine(Protocol):
         """The real parts of the slots, float64 [slots]; with `imaginary`, complex128."""
 
     def evaluator(self, keys: EvaluationKeys) -> Evaluator: ...
+
+    def synchronise(self) -> None:
+        """Wait until the device has computed all that was asked for; nothing where calls return
+        with their results. `save_cipher` and `decrypt` wait of themselves."""
 
     def save_cipher(self, a: Cipher) -> Pieces: ...
 

@@ -6,7 +6,7 @@ executor does, call by call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from eer.runtime.executor import schedule
@@ -53,16 +53,21 @@ class Prediction:
         return self.encrypt + self.run + self.decrypt
 
 
-def predict(program: Program, cost: CostModel) -> Prediction:
-    """What one message through `program` takes, whatever the windows in it."""
-    return predict_at(program, cost, infer_levels(program))
+def predict(program: Program, cost: CostModel, kept: Collection[int] = ()) -> Prediction:
+    """What one message through `program` takes, whatever the windows in it.
+
+    It brings all inputs but those that are `kept` by the server.
+    """
+    return predict_at(program, cost, infer_levels(program), kept)
 
 
-def predict_at(program: Program, cost: CostModel, levels: Sequence[int]) -> Prediction:
+def predict_at(
+    program: Program, cost: CostModel, levels: Sequence[int], kept: Collection[int] = ()
+) -> Prediction:
     """The same if values had these levels; what is prepared goes by the program's own."""
     parts = infer_parts(program)
     costs = dict(_instructions(program, levels, parts, cost))
-    inputs = levels[: len(program.input_levels)]
+    inputs = [levels[n] for n in range(len(program.input_levels)) if n not in kept]
     return Prediction(
         encrypt=sum(cost.send(level) for level in inputs),
         load=sum(cost.load(level) for level in inputs),

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from eer.runtime.container import pack, unpack
 from eer.runtime.engine import Cipher, Engine, Evaluator, Plain, SecretKey
 from eer.runtime.errors import EngineError
-from eer.runtime.pieces import joined
+from eer.runtime.pieces import Pieces
 from eer.runtime.program import Vector
 
 from ..cost import CostModel
@@ -42,6 +43,7 @@ class Call:
     keep what it computes for a product with its operand.
     """
 
+    engine: Engine
     operation: str
     log_n: int
     level: int
@@ -85,28 +87,31 @@ class _At:
                 yield from self._products(rescale)
 
     def _call(self, operation: str, expression: Expression, run: Any, reads: int = 0) -> Call:
-        params = self.engine.params
-        return Call(operation, params.log_n, self.level, expression, run, self._fresh, reads)
+        engine, log_n = self.engine, self.engine.params.log_n
+        return Call(engine, operation, log_n, self.level, expression, run, self._fresh, reads)
 
     def _fresh(self) -> Cipher:
         return self.ev.negate(self.sample)
 
     def _transport(self) -> Iterator[Call]:
         engine, key, level = self.engine, self.key, self.level
-        # In one piece, as they come out of a message.
-        question = (joined(engine.encrypt_bytes(key, self.values, level, self.scale)),)
-        answer = (joined(engine.save_cipher(self._fresh())),)
+
+        def encrypt(_: Sequence[Cipher]) -> bytes:
+            return _message(engine.encrypt_bytes(key, self.values, level, self.scale))
+
+        def save(x: Sequence[Cipher]) -> bytes:
+            return _message(engine.save_cipher(x[0]))
+
+        question, answer = encrypt(()), save((self._fresh(),))
+        yield self._call("encrypt", lambda m: m.send(level), encrypt)
         yield self._call(
-            "encrypt",
-            lambda m: m.send(level),
-            lambda _: engine.encrypt_bytes(key, self.values, level, self.scale),
+            "load", lambda m: m.load(level), lambda _: engine.load_cipher(_body(question))
         )
-        yield self._call("load", lambda m: m.load(level), lambda _: engine.load_cipher(question))
-        yield self._call("save", lambda m: m.save(level), lambda x: engine.save_cipher(x[0]), 1)
+        yield self._call("save", lambda m: m.save(level), save, 1)
         yield self._call(
             "decrypt",
             lambda m: m.receive(level),
-            lambda _: engine.decrypt(key, engine.load_cipher(answer)),
+            lambda _: engine.decrypt(key, engine.load_cipher(_body(answer))),
         )
 
     def _linear(self) -> Iterator[Call]:
@@ -186,6 +191,15 @@ class _At:
                 lambda x: ev.dot_cipher(list(zip(x[::2], x[1::2], strict=True)), rescale),
                 2 * pairs,
             )
+
+
+def _message(body: Pieces) -> bytes:
+    """A ciphertext as it travels, under a checksum."""
+    return pack("ciphertext", {}, {"0": body})
+
+
+def _body(message: bytes) -> Pieces:
+    return (unpack(message, ("ciphertext",)).blob("0"),)
 
 
 def _dot_plain(

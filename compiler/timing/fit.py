@@ -15,11 +15,11 @@ DIGITS = 5
 """Significant digits that are kept."""
 
 
-def fit(measured: Measured, cpu: str) -> Costs:
-    """Costs of the engine that was measured, on `cpu`; no term is negative."""
+def fit(measured: Measured, device: str) -> Costs:
+    """Costs of the engine that was measured, on `device`; no term is negative."""
     rings = sorted({m.log_n for m in measured.measurements})
     found = {n: _fit_ring([m for m in measured.measurements if m.log_n == n], n) for n in rings}
-    return Costs(measured.engine, measured.version, cpu, found)
+    return Costs(measured.engine, measured.version, device, found)
 
 
 def _fit_ring(measurements: Sequence[Measurement], log_n: int) -> dict[str, Terms]:

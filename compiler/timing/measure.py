@@ -12,6 +12,7 @@ from eer.runtime.engine import Engine
 from eer.runtime.engines import desilo_literal, open_engine
 from eer.runtime.params import CkksLiteral, CkksParams
 
+from ..clock import on_gpu
 from .calls import Call, Expression, calls_of
 
 SEAL_CHAINS = {12: (2, 23), 13: (4, 33), 14: (7, 45), 15: (10, 50)}
@@ -20,11 +21,18 @@ SEAL_CHAINS = {12: (2, 23), 13: (4, 33), 14: (7, 45), 15: (10, 50)}
 DESILO_DEPTHS = {13: 1, 14: 6, 15: 12}
 """log2(N) -> levels."""
 
+GPU_DEPTHS = DESILO_DEPTHS | {16: 20}
+"""The same for a GPU, which larger rings fill better."""
+
 LEVELS = 4
 """Levels that are timed in a ring, spread from the lowest to the highest."""
 
 BURST_MS = 4.0
-"""A sample repeats its call for about so long: the clock of CPU time is coarse."""
+"""A sample repeats its call for about so long: the clock of CPU time is coarse, and a GPU is behind
+the calls."""
+
+MOST_REPEATS = 64
+"""Each call has operands of its own, and memory has an end."""
 
 FEWEST_ROUNDS = 3
 
@@ -56,8 +64,10 @@ class Measured:
 
 
 def rings_of(engine: str) -> tuple[int, ...]:
-    """log2 of the ring dimensions that are timed, which are those that serve on a CPU."""
-    return tuple(SEAL_CHAINS if engine == "seal" else DESILO_DEPTHS)
+    """log2 of the ring dimensions that are timed, which are those that serve there."""
+    if engine == "seal":
+        return tuple(SEAL_CHAINS)
+    return tuple(GPU_DEPTHS if on_gpu(engine) else DESILO_DEPTHS)
 
 
 def measure(
@@ -73,7 +83,7 @@ def measure(
     where the engine is not installed.
     """
     begin = perf_counter()
-    opened = [open_engine(parameters(engine, log_n)) for log_n in rings]
+    opened = [open_engine(parameters(engine, log_n), engine) for log_n in rings]
     calls = [call for e in opened for call in calls_of(e, _levels(e))]
     repeats = [_repeats(call) for call in calls]
     rounds: list[list[float]] = []
@@ -94,8 +104,8 @@ def measure(
 
 def parameters(engine: str, log_n: int) -> CkksParams:
     """A chain that fills the ring, as the compiler would choose it."""
-    if engine == "desilo":
-        return desilo_literal(DESILO_DEPTHS[log_n], 1 << (log_n - 1)).check()
+    if engine != "seal":
+        return desilo_literal(GPU_DEPTHS[log_n], 1 << (log_n - 1)).check()
     levels, scale = SEAL_CHAINS[log_n]
     chain = (scale + 3.0, *(float(scale),) * levels)
     return CkksLiteral(engine, log_n, chain, (scale + 6.0,), float(scale)).check()
@@ -108,16 +118,20 @@ def _levels(engine: Engine) -> list[int]:
 
 def _repeats(call: Call) -> int:
     _timed(call, 1)
-    return max(1, round(BURST_MS / max(_timed(call, 1), 1e-3)))
+    return min(MOST_REPEATS, max(1, round(BURST_MS / max(_timed(call, 1), 1e-3))))
 
 
 def _timed(call: Call, repeats: int) -> float:
-    """Milliseconds of CPU time of one call, as a mean over `repeats` with operands of their own."""
+    """Milliseconds of one call, as a mean over `repeats` with operands of their own: of CPU time,
+    or of wall time until a device is done with all of them."""
+    clock = perf_counter if call.engine.capabilities.asynchronous else process_time
     operands = [[call.fresh() for _ in range(call.reads)] for _ in range(repeats)]
+    call.engine.synchronise()
     gc.disable()
-    start = process_time()
+    start = clock()
     for x in operands:
         call.run(x)
-    elapsed = process_time() - start
+    call.engine.synchronise()
+    elapsed = clock() - start
     gc.enable()
     return 1e3 * elapsed / repeats

@@ -1,19 +1,20 @@
-"""Costs kept on this machine: in the user's cache folder, one file for each engine and CPU."""
+"""Costs kept on this machine: in the user's cache folder, one file for each engine and device."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from eer.runtime.engines import family_of
 from eer.runtime.engines.desilo_library import installed
 from eer.runtime.errors import ArtifactError, EerError, EerWarning, UsageError
 from eer.runtime.files import make_folder, read_file, write_file
 
 from ..cost import Costs, shipped
+from .device import device_of
 
 AUTO, SHIPPED = "auto", "shipped"
 """Costs that may be asked for by name: this machine's where it was calibrated, or shipped."""
@@ -48,32 +49,22 @@ def choose(wanted: str | Path, engine: str) -> Costs:
 def keep(costs: Costs, path: Path | None = None) -> Path:
     """Write costs to `path`, or where AUTO will find them; returns where. Raises FileError."""
     if path is None:
-        path = cache_path(costs.engine, costs.cpu)
+        path = cache_path(costs.engine, costs.device)
         make_folder(path.parent)
     write_file(path, costs.to_bytes())
     return path
 
 
-def cache_path(engine: str, cpu: str) -> Path:
-    """Where costs of an engine on a CPU are kept."""
+def cache_path(engine: str, device: str) -> Path:
+    """Where costs of an engine on a device are kept."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     folder = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
-    digest = hashlib.sha256(cpu.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(device.encode()).hexdigest()[:12]
     return folder / "eer" / "costs" / f"{engine}-{digest}.json"
 
 
-def cpu_model() -> str:
-    """The CPU's name, as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine() or "unknown"
-
-
 def _of_this_machine(engine: str) -> Costs | None:
-    path = cache_path(engine, cpu_model())
+    path = cache_path(engine, device_of(engine))
     if not path.exists():
         return None
     try:
@@ -91,8 +82,8 @@ def _of_this_machine(engine: str) -> Costs | None:
 
 
 def _check(costs: Costs, engine: str, where: str) -> None:
-    if (costs.engine, costs.cpu) != (engine, cpu_model()):
-        raise ArtifactError("they are another engine's or another CPU's", where=where)
+    if (costs.engine, costs.device) != (engine, device_of(engine)):
+        raise ArtifactError("they are another engine's or another device's", where=where)
     present = _installed_version(engine)
     if present is not None and costs.version != present:
         raise ArtifactError(
@@ -102,7 +93,7 @@ def _check(costs: Costs, engine: str, where: str) -> None:
 
 def _installed_version(engine: str) -> str | None:
     """Of the engine's library; None where it is not installed, which compiling does not need."""
-    if engine == "desilo":
+    if family_of(engine) == "desilo":
         return next(iter(installed().values()), None)
     try:
         return version("tenseal")

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from eer.runtime.fields import Json
 
+from ..clock import clock
 from ..cost import Costs
 from .fit import residuals
 from .measure import Measurement
@@ -27,8 +28,11 @@ def costs_table(costs: Costs, measurements: Sequence[Measurement]) -> list[Rende
         groups.setdefault(m.operation, {}).setdefault(m.log_n, []).append((m, predicted))
     for operation, by_ring in groups.items():
         table.add_row(operation, *(_cell(by_ring.get(log_n, [])) for log_n in rings))
-    head = Text(f"{costs.engine} {costs.version} on {costs.cpu}")
-    note = Text("ms of CPU time, lowest to highest level; in brackets how far the model is off")
+    head = Text(f"{costs.engine} {costs.version} on {costs.device}")
+    note = Text(
+        f"ms of {clock(costs.engine)}, lowest to highest level; "
+        "in brackets how far the model is off"
+    )
     return [head, table, note]
 
 

@@ -14,17 +14,25 @@ from .desilo_params import desilo_literal
 _ENGINES = {
     "clear": ("clear", "ClearEngine"),
     "desilo": ("desilo", "DesiloEngine"),
-    "desilo-gpu": ("desilo", "DesiloGpuEngine"),
+    "desilo-gpu": ("desilo_gpu", "DesiloGpuEngine"),
     "dry": ("dry", "DryEngine"),
     "seal": ("seal", "SealEngine"),
 }
 
-__all__ = ["desilo_literal", "engine_names", "open_engine"]
+_FAMILIES = {"desilo-gpu": "desilo"}
+
+__all__ = ["desilo_literal", "engine_names", "family_of", "open_engine"]
 
 
 def engine_names() -> tuple[str, ...]:
     """Every name that `open_engine` knows, installed or not."""
     return tuple(sorted(_ENGINES))
+
+
+def family_of(name: str) -> str:
+    """The engine whose parameters, keys and ciphertexts engine `name` takes: the GPU's are the
+    CPU's."""
+    return _FAMILIES.get(name, name)
 
 
 def open_engine(params: CkksParams, name: str | None = None) -> Engine:

@@ -105,6 +105,9 @@ class CheckedEngine(ABC):
             raise KeyMismatchError("these evaluation keys belong to another engine or parameters")
         return self._evaluator(keys, keys.handle.raw)
 
+    def synchronise(self) -> None:
+        return
+
     def save_cipher(self, a: Ciphertext) -> Pieces:
         check_owner(a, Ciphertext, self.space)
         frame = Frame("ciphertext", self.space, a.key_id, a.level, a.scale, a.parts)

@@ -1,4 +1,4 @@
-"""DESILO FHE 1.17.0, on the CPU or, from its CUDA build, on a GPU.
+"""DESILO FHE 1.17.0 on the CPU; `desilo_gpu` has the same on a GPU.
 
 The library fixes the scale (2^40, tracked inside with the true primes), so scales here are nominal.
 Its ciphertexts carry the scale squared and lose half of it on entering a product; `level` means
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -30,6 +29,8 @@ _HEADER = 34
 """Bytes before the residues in what version 1.17.0 serialises."""
 
 _KEYS = "set of evaluation keys"
+
+Held = TypeVar("Held")
 
 
 class DesiloEngine(CheckedEngine):
@@ -157,6 +158,11 @@ class DesiloEngine(CheckedEngine):
     def _evaluator(self, keys: EvaluationKeys, raw: DesiloKeys) -> Evaluator:
         return DesiloEvaluator(self, keys, raw)
 
+    def resident(self, held: Held) -> Held:
+        """The library's object `held`, in the memory where it will be computed with; the caller
+        holds the lock."""
+        return held
+
     def coefficients(self, value: DesiloValue) -> Any:
         """The ciphertext out of its transformed form; the caller holds the lock."""
         if value.transformed:
@@ -222,17 +228,9 @@ class DesiloEngine(CheckedEngine):
         """The library checks type, sizes and a checksum of what it reads."""
         try:
             with DesiloCall(f"read this {kind}"):
-                return deserialize(bytes(payload))
+                return self.resident(deserialize(bytes(payload)))
         except EngineError as error:
             raise ArtifactError(error.reason) from error
-
-
-class DesiloGpuEngine(DesiloEngine):
-    """The same on a GPU; needs the CUDA build, `desilofhe-cu130==1.17.0` for instance."""
-
-    name = "desilo-gpu"
-    mode = "gpu"
-    capabilities = replace(DesiloEngine.capabilities, forks=False)
 
 
 def _residues(data: bytes, n: int) -> list[Any]:

@@ -171,6 +171,33 @@ def test_what_is_kept_is_shown_again(
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_a_gpu_took_is_wall_time_and_stands_apart(tmp_path: Path) -> None:
+    def on(contestant: str, case: str, cpu: float, wall: float, batch: int, gpu: str) -> Row:
+        row = replace(figures(case, contestant, cpu), batch=batch, machine=MACHINE | {"gpu": gpu})
+        return replace(row, wall_ms={k: wall / cpu * v for k, v in row.cpu_ms.items()})
+
+    rows = [
+        on("eer/desilo-gpu", "wesad/mlp", 2.0, 8.0, 1, "G"),
+        on("eer/desilo-gpu", "wesad/mlp/auto", 100.0, 200.0, 8192, "G"),
+        on("eer/seal", "wesad/mlp", 13.0, 13.0, 1, "G"),
+    ]
+    assert rows[0].total_ms == 8.0
+    assert rows[2].total_ms == 13.0
+    assert held(rows) == {
+        "wesad/mlp: wall time of a window": True,
+        "wesad/mlp/auto: windows/s": True,
+    }
+    cpu = [replace(figures("wesad/mlp", "eer/seal", 15.0), machine=MACHINE)]
+    assert "wesad/mlp: CPU time of a window" in held(cpu)
+    kept = tmp_path / "results.json"
+    for some in (cpu, rows, rows):
+        report.record(kept, tmp_path / "RESULTS.md", some)
+    assert len(report.read(kept)) == 4, "a machine with a GPU is not one without"
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "### 2026-01-01, G, C, 2 cores" in page
+    assert "40,960, 8,192 a message" in page
+
+
 MACHINE = {
     "date": "2026-01-01",
     "cpu": "C",

@@ -116,6 +116,24 @@ def test_options_reach_the_compiler(compile_: Shell) -> None:
     assert Path("ir", dumped[-1]).read_text().startswith("program slots=")
 
 
+def test_a_gpu_is_compiled_for_by_its_own_costs(compile_: Shell) -> None:
+    """What it gives is the CPU's to run as well."""
+    out, _ = compile_(
+        *("tiny.onnx", "--calibration", "windows.npz", "--engine", "desilo-gpu"),
+        *("-o", "b.eer", "--report", "r.json"),
+    )
+    assert "tiny compiled for desilo-gpu" in out
+    assert "ms of wall time a message" in out
+    assert "windows a second on one GPU" in out
+    report = json.loads(Path("r.json").read_text())
+    assert report["engine"] == report["costs"]["engine"] == "desilo-gpu"
+    model = load_model("b.eer")
+    assert model.client.params.engine == "desilo"
+    memory = report["predicted"]["server_bytes"]
+    assert memory["process"] == 0
+    assert memory["peak"] == sum(memory[k] for k in ("keys", "plaintexts", "ciphertexts"))
+
+
 def test_a_folder_to_write_to(compile_: Shell) -> None:
     Path("out").mkdir()
     compile_("tiny.onnx", "--calibration", "windows.npz", *QUICK, "-o", "out")

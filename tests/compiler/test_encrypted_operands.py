@@ -132,6 +132,8 @@ def test_a_personal_model_is_verified_with_its_trained_weights() -> None:
     compiled = compile_model(
         head(1), x, Options(encrypt_weights=("head.weight", "head.bias"), effort="low")
     )
+    assert len(compiled.client.input_levels) > 1
+    assert compiled.report["sizes"]["input_ciphertexts"] == 1, "the server keeps the weights"
     found = verify(compiled, x, "clear", windows=4)
     assert found.total.max_error < 1e-5
     assert found.packing is not None

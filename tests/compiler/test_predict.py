@@ -164,19 +164,30 @@ def test_an_operand_is_prepared_once() -> None:
 def test_memory_counts_keys_plaintexts_and_live_ciphertexts() -> None:
     polynomial = 8.0 * N
     program = program_of(Rotate(0, 1), LevelDown(1, 0), plains=0)
-    memory = predict_memory(program, PARAMS)
+    memory = predict_memory(program, PARAMS, "seal")
     # Three primes and a special one: three digits, each with two polynomials over four primes.
     assert memory.keys == 2 * 3 * 2 * 4 * polynomial
     # The message stays with the caller beside the value that is read and the one that is made.
     assert memory.ciphertexts == (6 + 6 + 2) * polynomial
     assert memory.plaintexts == 0
     assert memory.peak == memory.process + memory.keys + memory.ciphertexts
-    masked = predict_memory(program_of(DotPlain((0,), (0,))), PARAMS)
+    masked = predict_memory(program_of(DotPlain((0,), (0,))), PARAMS, "seal")
     assert masked.plaintexts == 3 * polynomial + 8 * 8
     assert masked.ciphertexts == (6 + 4 + 6) * polynomial
     conjugated = program_of(Conjugate(0), LevelDown(1, 0), plains=0)
-    assert predict_memory(conjugated, PARAMS).keys == memory.keys
-    assert predict_memory(program_of(Rotate(0, 1), Conjugate(0)), PARAMS).keys == 1.5 * memory.keys
+    assert predict_memory(conjugated, PARAMS, "seal").keys == memory.keys
+    assert (
+        predict_memory(program_of(Rotate(0, 1), Conjugate(0)), PARAMS, "seal").keys
+        == 1.5 * memory.keys
+    )
+
+
+def test_what_the_server_keeps_is_not_sent() -> None:
+    both = Program(8, (2, 1), (LevelDown(0, 1), Sub(2, 1)), (3,), (), ("a", "b"))
+    sent, kept = predict(both, COST), predict(both, COST, kept={1})
+    assert sent.encrypt == pytest.approx(COST.send(2) + COST.send(1))
+    assert (kept.encrypt, kept.load) == (COST.send(2), COST.load(2))
+    assert kept.instructions == sent.instructions
 
 
 def test_three_parts_take_half_as_long_again() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from eer.runtime.engines import open_engine
 from eer.runtime.engines.desilo_library import installed
-from tests.engines.rig import CASES, STEPS, TOP, Rig
+from tests.engines.rig import CASES, STEPS, TOP, Rig, has_cuda_build, has_gpu
 
 
 @pytest.fixture(scope="module", params=list(CASES))
@@ -14,6 +14,8 @@ def rig(request: pytest.FixtureRequest) -> Rig:
     name: str = request.param
     if name == "desilo" and not installed():
         pytest.skip("needs desilofhe")
+    if name == "desilo-gpu" and not (has_cuda_build() and has_gpu()):
+        pytest.skip("needs desilofhe-cu130 and a GPU")
     params, tolerance = CASES[name]
     engine = open_engine(params, name)
     key, data = engine.generate_keys(STEPS, conjugation=TOP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import CDLL
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from eer.runtime.engine import Engine, EvaluationKeys, Evaluator, SecretKey
 from eer.runtime.engines import desilo_literal
+from eer.runtime.engines.desilo_library import installed
 from eer.runtime.params import CkksLiteral, CkksParams
 from eer.runtime.pieces import Pieces
 from eer.runtime.program import Slots, Vector
@@ -24,8 +26,23 @@ CASES: dict[str, tuple[CkksParams, float]] = {
     "dry": (SEAL, 0.0),
     "seal": (SEAL, 2e-4),
     "desilo": (DESILO, 1e-5),
+    "desilo-gpu": (DESILO, 1e-5),
 }
 """Engine -> parameters, and the largest error allowed on values of size 1 in these short chains."""
+
+
+def has_cuda_build() -> bool:
+    """Whether the library that is installed is one of its CUDA builds."""
+    return any(name != "desilofhe" for name in installed())
+
+
+def has_gpu() -> bool:
+    """Whether there is a driver for NVIDIA GPUs."""
+    try:
+        CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import pytest
 import typer
 
 from eer.compiler import cli
-from eer.compiler.timing.store import cache_path, choose, cpu_model
+from eer.compiler.timing.device import cpu_model
+from eer.compiler.timing.store import cache_path, choose
 from eer.runtime.console import run_app
 
 
@@ -32,7 +33,7 @@ def test_costs_are_kept_for_this_machine(capsys: pytest.CaptureFixture[str]) -> 
     found = json.loads(capsys.readouterr().out)
     path = cache_path("seal", cpu_model())
     assert found["out"] == str(path)
-    assert found["cpu"] == cpu_model()
+    assert found["device"] == cpu_model()
     assert {m["log_n"] for m in found["measurements"]} == {12}
     assert {"rotate", "encode", "encrypt", "load", "save", "decrypt", "add"} <= {
         m["operation"] for m in found["measurements"]
@@ -50,13 +51,13 @@ def test_costs_for_another_machine_go_to_a_file(
     said = capsys.readouterr().out
     for part in ("rotate", "2^12", "ms of CPU time", "written to"):
         assert part in said
-    assert choose(target, "seal").cpu == cpu_model()
+    assert choose(target, "seal").device == cpu_model()
     assert choose("auto", "seal").source == "shipped"
 
 
-@pytest.mark.parametrize("engine", ["clear", "desilo-gpu", "none"])
+@pytest.mark.parametrize("engine", ["clear", "dry", "none"])
 def test_engines_that_nothing_is_compiled_for(
     engine: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--engine", engine) == 2
-    assert "use seal or desilo" in capsys.readouterr().err
+    assert "use seal, desilo, desilo-gpu" in capsys.readouterr().err

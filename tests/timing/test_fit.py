@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eer.compiler.cost import LINEAR, OPERATIONS, SQUARE, CostModel, Costs, Terms, shipped
+from eer.compiler.options import ENGINES
 from eer.compiler.timing.calls import Call, calls_of
 from eer.compiler.timing.fit import fit, residuals
 from eer.compiler.timing.measure import Measured, Measurement, measure, parameters
@@ -53,8 +54,8 @@ def measured(calls: list[Call], costs: Costs, noise: float) -> Measured:
 
 def test_exact_times_give_back_every_operation(calls: list[Call]) -> None:
     costs = truth()
-    found = fit(measured(calls, costs, 0.0), costs.cpu)
-    assert (found.engine, found.version, found.cpu) == ("seal", "1", "a CPU")
+    found = fit(measured(calls, costs, 0.0), costs.device)
+    assert (found.engine, found.version, found.device) == ("seal", "1", "a CPU")
     was, now = CostModel(RING, costs), CostModel(RING, found)
     for operation, level in product(set(OPERATIONS) - {"next_rotation"}, (1, 2, 4)):
         wanted = getattr(was, operation)(level)
@@ -94,7 +95,7 @@ def test_real_times_are_measured_and_explained() -> None:
     assert model.rotate(2) > model.rotate(0) > model.add(0)
 
 
-@pytest.mark.parametrize("engine", ["seal", "desilo"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_shipped_costs_are_sane(engine: str) -> None:
     costs = shipped(engine)
     assert costs.source == "shipped"

@@ -11,7 +11,8 @@ import pytest
 
 from eer.compiler import Options, compile_model
 from eer.compiler.cost import Costs, shipped
-from eer.compiler.timing.store import CostsWarning, cache_path, choose, cpu_model, keep
+from eer.compiler.timing.device import cpu_model
+from eer.compiler.timing.store import CostsWarning, cache_path, choose, keep
 from eer.runtime.errors import ArtifactError, FileError, UsageError
 from tests.compiler.networks import make, mlp
 
@@ -30,7 +31,7 @@ def own(factor: float = 2.0) -> Costs:
         n: {o: (a * factor, b * factor, c * factor) for o, (a, b, c) in ring.items()}
         for n, ring in base.rings.items()
     }
-    return replace(base, cpu=cpu_model(), rings=rings, source="calibrated")
+    return replace(base, device=cpu_model(), rings=rings, source="calibrated")
 
 
 def test_what_is_written_is_what_is_read() -> None:
@@ -60,7 +61,7 @@ def test_what_is_kept_is_taken_for_its_engine_only() -> None:
         (lambda d: "{", "it is not JSON"),
         (lambda d: "[]", "another kind"),
         (lambda d: json.dumps(d | {"kind": "recipe"}), "another kind"),
-        (lambda d: json.dumps(d | {"format": 2}), "its format is not 1"),
+        (lambda d: json.dumps(d | {"format": 1}), "its format is not 2"),
         (lambda d: json.dumps(d | {"rings": {}}), "'rings'"),
         (lambda d: json.dumps(d | {"rings": {"99": {}}}), "'rings'"),
         (lambda d: json.dumps(d | {"rings": {"13": {}}}), "'rotate'"),
@@ -69,7 +70,7 @@ def test_what_is_kept_is_taken_for_its_engine_only() -> None:
             "add",
         ),
         (lambda d: json.dumps(d).replace("[0.", "[1e999", 1), "'rotate'"),
-        (lambda d: json.dumps(d | {"cpu": "another"}), "another CPU"),
+        (lambda d: json.dumps(d | {"device": "another"}), "another device"),
         (lambda d: json.dumps(d | {"engine": "desilo"}), "another engine"),
         (lambda d: json.dumps(d | {"version": "0.0.1"}), "version 0.0.1"),
     ],
