@@ -39,7 +39,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
         return [
             _latency(on_gpu, "wesad/mlp", 10.0, "wall time"),
             _latency(on_gpu, "wesad/personal", 15.0, "wall time"),
-            _windows(on_gpu, "wesad/mlp/auto", 20_000),
+            _windows(on_gpu, "wesad/mlp", 20_000),
             _labels(on_gpu, "T3/square", 1.0),
             _labels(on_gpu, "T1/silu", 0.95),
             _labels(on_gpu, "T2/silu", 0.95),
@@ -141,12 +141,14 @@ def _latency(rows: Sequence[Row], case: str, limit: float, clock: str) -> Verdic
 
 
 def _windows(rows: Sequence[Row], case: str, wanted: float) -> Verdict:
-    what, target = f"{case}: windows/s", f"{wanted:,.0f} or more"
-    ours = _ours(rows, case)
-    if ours is None or ours.windows_per_second is None:
+    """Of the batch that gives the most."""
+    what, target = f"{case}, batched: windows/s", f"{wanted:,.0f} or more"
+    batched = [r for r in rows if r.case.startswith(f"{case}/") and r.windows_per_second]
+    if not batched:
         return Verdict(what, target, "", None)
-    found = ours.windows_per_second
-    return Verdict(what, target, f"{number(found)}, {ours.batch:,} a message", found >= wanted)
+    best = max(batched, key=lambda r: r.windows_per_second or 0.0)
+    found = best.windows_per_second or 0.0
+    return Verdict(what, target, f"{number(found)}, {best.batch:,} a message", found >= wanted)
 
 
 def _personal(rows: Sequence[Row], personal: str, general: str) -> Verdict:

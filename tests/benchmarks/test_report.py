@@ -185,7 +185,7 @@ def test_what_a_gpu_took_is_wall_time_and_stands_apart(tmp_path: Path) -> None:
     assert rows[2].total_ms == 13.0
     assert held(rows) == {
         "wesad/mlp: wall time of a window": True,
-        "wesad/mlp/auto: windows/s": True,
+        "wesad/mlp, batched: windows/s": True,
     }
     cpu = [replace(figures("wesad/mlp", "eer/seal", 15.0), machine=MACHINE)]
     assert "wesad/mlp: CPU time of a window" in held(cpu)
