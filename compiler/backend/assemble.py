@@ -87,24 +87,22 @@ class Lowered:
 
 
 def assemble(graph: TensorGraph, plan: Plan, schedule: Schedule, target: Target) -> Lowered:
-    """Both halves for a plan and a schedule; not simulated yet."""
+    """Both halves for a plan and a schedule, without an identity; not simulated yet."""
     cost = CostModel(schedule.params.log_n, target.costs)
     emitted, schedule = emit_sparing(graph, plan, schedule, cost)
     plan, params = replace(plan, rescaling=schedule.rescaling), schedule.params
     inputs = _input_specs(graph, emitted, target)
     outputs = _output_specs(graph, plan, emitted, target)
     program = emitted.program
-    scale = 2.0**params.log_scale
-    model_id = compute_model_id(params, program, scale, inputs, outputs)
     client = ClientModel(
-        model_id,
+        "",
         graph.name,
         params,
         program.slots,
         inputs,
         outputs,
         program.input_levels,
-        scale,
+        2.0**params.log_scale,
         program.rotations,
         program.rotation_levels,
         program.conjugation_level,
@@ -112,6 +110,16 @@ def assemble(graph: TensorGraph, plan: Plan, schedule: Schedule, target: Target)
     untried = Simulation({}, -inf)
     server = ServerModel.of(client, program)
     return Lowered(client, server, plan, untried, untried, emitted.values)
+
+
+def identified(lowered: Lowered) -> Lowered:
+    """The same with the identity that the halves share: it takes a look at all that they have."""
+    client, program = lowered.client, lowered.server.program
+    own = compute_model_id(
+        client.params, program, client.input_scale, client.inputs, client.outputs
+    )
+    client = replace(client, model_id=own)
+    return replace(lowered, client=client, server=ServerModel.of(client, program))
 
 
 def _input_specs(graph: TensorGraph, emitted: Emitted, target: Target) -> tuple[InputSpec, ...]:

@@ -23,6 +23,7 @@ from eer.runtime.program import (
 )
 
 from .schedule import Rescaling
+from .vectors import Vectors
 
 TOLERATED = 1.0
 """Bits of scale below which a difference is left to the exact scales of the plaintexts."""
@@ -53,13 +54,14 @@ class Builder:
     slots: int
     rescaling: Rescaling
     input_depths: tuple[int, ...]
+    vectors: Vectors = field(default_factory=Vectors)
     instructions: list[Instruction] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     plains: list[Slots] = field(default_factory=list)
     label: str = ""
     log_scales: list[float | None] = field(default_factory=list)
     _levels: list[int] = field(default_factory=list)
-    _plains: dict[bytes, int] = field(default_factory=dict)
+    _plains: dict[int, int] = field(default_factory=dict)
     _shared: dict[Instruction, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -114,7 +116,7 @@ class Builder:
         return value
 
     def add_plain(self, value: Value, values: Slots) -> Value:
-        if not values.any():
+        if not self.vectors.any(values):
             return value
         scale = self.log_scales[value.number]
         return self._emit(AddPlain(value.number, self._plain(values)), value.depth, scale)
@@ -122,7 +124,7 @@ class Builder:
     def dot_plain(self, terms: Sequence[tuple[Value, Slots]], like: Value | None = None) -> Value:
         """Sum of products with plaintext vectors, those of zeros left out; with the scale of `like`
         where it is to be added to that."""
-        kept = [term for term in terms if term[1].any()]
+        kept = [term for term in terms if self.vectors.any(term[1])]
         depth = min(v.depth for v, _ in kept)
         wanted = self.rescaling.log_scales[depth - 1]
         if like is not None:
@@ -134,7 +136,7 @@ class Builder:
     def late_dot_plain(self, terms: Sequence[tuple[Value, Slots]], lowest: int) -> Value:
         """The same at `lowest`, for which products are made as far down as leaves plaintexts their
         precision: all at one depth if that can be."""
-        kept = [term for term in terms if term[1].any()]
+        kept = [term for term in terms if self.vectors.any(term[1])]
         places = [self._place(v, lowest) for v, _ in kept]
         if None in places:
             return self.dot_plain(kept)
@@ -247,10 +249,10 @@ class Builder:
 
     def _plain(self, values: Slots) -> int:
         """The number of a plaintext vector; equal vectors share one."""
-        key = values.tobytes()
+        key = self.vectors.number(values)
         if key not in self._plains:
             self._plains[key] = len(self.plains)
-            self.plains.append(values)
+            self.plains.append(self.vectors.held[key])
         return self._plains[key]
 
     def _emit(self, instruction: Instruction, depth: int, log_scale: float | None) -> Value:

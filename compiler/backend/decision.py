@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+from eer.runtime.program import Slots
 
 from ..ir.layout import NOTHING, Index, Layout
 from .bsgs import Split
@@ -16,16 +19,24 @@ from .terms import Term
 class CipherPlan:
     """One output ciphertext of an affine map: its terms, and how their rotations are shared.
 
-    Each of `joins` takes the place of its first source.
+    Each of `joins` takes the place of its first source. `made` are the masks, once they are made,
+    turned back by their giant steps.
     """
 
     terms: tuple[Term, ...]
     split: Split
     joins: tuple[Join, ...] = ()
+    made: tuple[Slots, ...] = ()
+
+    def masks(self) -> Sequence[Slots]:
+        """Of all terms, as they are multiplied: before giant steps."""
+        return self.made or [np.roll(t.mask, self.split.giant(t.shift)) for t in self.terms]
 
     def settled(self) -> CipherPlan:
         """The same with masks that are made."""
-        return replace(self, terms=tuple(Term.of(t.source, t.shift, t.mask) for t in self.terms))
+        terms = tuple(Term.of(t.source, t.shift, t.mask) for t in self.terms)
+        done = replace(self, terms=terms)
+        return replace(done, made=tuple(done.masks()))
 
 
 @dataclass(frozen=True, slots=True)

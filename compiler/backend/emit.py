@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from eer.runtime.program import Program, Slots, Vector
 
 from ..ir.layout import Index, Layout
@@ -47,7 +45,7 @@ def emit(graph: TensorGraph, plan: Plan) -> Emitted:
         for row, second in zip(w.index, w.imaginary or (None,) * len(w.index), strict=True)
     ]
     input_depths = [w.depth for w in wanted for _ in w.index]
-    builder = Builder(plan.slots, plan.rescaling, tuple(input_depths))
+    builder = Builder(plan.slots, plan.rescaling, tuple(input_depths), plan.vectors)
     packed: dict[tuple[int, int | None], tuple[Value, ...]] = {}
     first = 0
     for w in wanted:
@@ -165,10 +163,10 @@ def _affine(
         read = list(sources)
         for join in part.joins:
             read[join.first] = builder.joined(sources[join.first], sources[join.second], join.turn)
-        for term in part.terms:
+        for term, mask in zip(part.terms, part.masks(), strict=True):
             giant = part.split.giant(term.shift)
             turned = builder.rotate(read[term.source], part.split.baby(term.shift))
-            sums.setdefault(giant, []).append((turned, np.roll(term.mask, giant)))
+            sums.setdefault(giant, []).append((turned, mask))
         total: Value | None = None
         for giant, terms in sorted(sums.items()):
             inner = builder.rotate(builder.dot_plain(terms), giant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
-from math import inf
+from math import inf, log2
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def _on_ring(plans: Plans, log_n: int, spare_bits: int) -> Lowered | None:
         precise = max(offered, key=lambda s: s.precision)
         lowered = plans.assembled(known.plan, precise)
         tried = plans.tried(precise, lowered, spare_bits, whole=False)
-        if tried.noise is not None:
+        if tried.noise is not None and not tried.missing:
             road, first = plans.road(log_n, headroom, known), (precise, tried.noise)
             return _cheapest(plans, road, known, offered, first, spare_bits)
         # DESILO chooses its own primes: there is no headroom to add, only other parameters.
@@ -136,8 +136,10 @@ def _cheapest(
         if tried.made is not None and (checked := plans.checked(tried.made, spare_bits)):
             return checked
         if 0 < tried.missing < inf and candidate.params.engine == "seal":
-            # What outgrows the modulus is not the same at all scales.
-            wider = replace(own, headroom=own.headroom + int(tried.missing))
+            # What outgrows the modulus is not the same at all scales: where noise does, it grows
+            # with the precision that headroom costs.
+            noisy = tried.noise is not None and not _steady((candidate, tried.noise), first)
+            wider = replace(own, headroom=own.headroom + int(tried.missing) + noisy)
             others = rescaling_as(wider, candidate.rescaling.rescales)
             best = max(others, key=lambda s: s.precision, default=None)
             if best is not None and (best.params, best.rescaling) not in met:
@@ -152,18 +154,44 @@ def _at_best(candidate: Schedule, seen: Sequence[Seen], sample: Sample) -> dict[
     at least.
 
     Noise grows with what precision falls by or, where values leave the interval of a polynomial, by
-    far more: the least precise of those goes by that are no less precise than `candidate`, the last
-    of them.
+    far more. So it goes by the least precise of those that are no less precise than `candidate`;
+    by a less precise one where that is nearer, and noise has not grown by more on the way there.
     """
-    above = [(s, noise) for s, noise in seen if s.precision >= candidate.precision]
-    nearest, noise = min(reversed(above or seen[:1]), key=lambda s: s[0].precision)
-    apart = nearest.precision - candidate.precision
+    schedule, noise = above = _above(candidate, seen)
+    below = [s for s in seen if s[0].precision < candidate.precision]
+    if below:
+        finest = max(below, key=lambda s: (s[0].precision, -_size(s[1])))
+        if _steady(finest, above):
+            schedule, noise = min(above, finest, key=lambda s: _apart(s[0], candidate))
+    apart = schedule.precision - candidate.precision
     factor = 2.0 ** (apart - UNSURE_SHARE * abs(apart) - UNSURE_BITS)
     return {
         # Noise of few windows is taken again for others.
         name: exact + np.resize(noise[name], exact.shape) * factor
         for name, exact in sample.outputs.items()
     }
+
+
+def _above(candidate: Schedule, seen: Sequence[Seen]) -> Seen:
+    """The least precise of those that are no less precise than `candidate`, if there is one; the
+    least noisy of several."""
+    above = [s for s in seen if s[0].precision >= candidate.precision]
+    return min(above or seen[:1], key=lambda s: (s[0].precision, _size(s[1])))
+
+
+def _apart(a: Schedule, b: Schedule) -> float:
+    return abs(a.precision - b.precision)
+
+
+def _steady(coarse: Seen, fine: Seen) -> bool:
+    """Whether the noise of one schedule is that of a finer one and what precision lacks, about."""
+    grown = log2(_size(coarse[1]) / max(_size(fine[1]), 1e-300))
+    return grown <= _apart(coarse[0], fine[0]) + UNSURE_BITS
+
+
+def _size(noise: dict[str, Vector]) -> float:
+    """Of all outputs together, the root mean square."""
+    return float(np.sqrt(np.mean([np.mean(np.square(values)) for values in noise.values()])))
 
 
 def _other_noise(graph: TensorGraph) -> int:

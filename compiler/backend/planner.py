@@ -31,6 +31,7 @@ from .decision import AffinePlan
 from .levels import assign_levels
 from .pattern import Pattern, explicit
 from .schedule import Rescaling
+from .vectors import Vectors
 
 FULL = 0.4
 """Share of slots in use above which a value that may stay where it lies does so."""
@@ -55,7 +56,7 @@ class Plan:
     `levels` are the depths of all nodes, in products that remain; `rescaling` says which level of
     ciphertexts that is. `layouts` has inputs where something other than an affine map reads them;
     inputs of affine maps and contractions are packed for each of them (`packed`). `milliseconds`
-    is the predicted time of one run, encryption included.
+    is the predicted time of one run, encryption included. `vectors` are those of programs so far.
     """
 
     slots: int
@@ -65,6 +66,7 @@ class Plan:
     affine: dict[int, AffinePlan]
     milliseconds: float
     contractions: dict[int, ContractionPlan] = field(default_factory=dict)
+    vectors: Vectors = field(default_factory=Vectors)
 
     def output_parts(self, number: int, node: Node) -> Parts:
         """Where the client finds the value of a node."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import log2
+from math import inf, log2
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from eer.runtime.scales import Scales, assign_scales
 
 from ..cost import CostModel
 from ..ir.tensor import TensorGraph, Vector
-from .assemble import Lowered, Sample, Target, assemble
+from .assemble import Lowered, Sample, Target, assemble, identified
 from .builder import COARSEST
 from .emit import emit
 from .gains import Gains
@@ -36,6 +36,9 @@ HEADROOM = 2
 
 UNSURE_BITS = 1.0
 """By how many bits a schedule may be more precise than what another's noise says."""
+
+FIRST_LOOKS = (5, 9)
+"""Windows after which noise may show already to be far too much."""
 
 FEW = 16
 """Windows, or a message of more, that say about what noise a schedule makes, and whether a program
@@ -148,27 +151,34 @@ class Plans:
 
     def _simulated(self, lowered: Lowered, spare_bits: int, whole: bool) -> Tried:
         sample, batch = self.sample, lowered.client.batch
-        # Where bits are missing, the first window most often shows how many.
-        order, enough = sample.order(self._few), 1 + self._few
+        order, few = sample.order(self._few), 1 + self._few
         outputs = {name: rows.copy() for name, rows in sample.outputs.items()}
         noise: dict[str, Vector] | None = None
         simulator = Simulator(lowered.client, lowered.server.program, 0)
+        looks, at_once = [*FIRST_LOOKS, *range(few, len(order), FEW), len(order)], 0.0
         for known in range(batch, len(order) + batch, batch):
             at = order[known - batch : known]
             found = simulator.run({name: rows[at] for name, rows in sample.inputs.items()})
-            # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
-            if missing := missing_bits(simulator.excess, spare_bits):
-                return Tried(noise=noise, missing=missing)
             for name, rows in found.items():
                 outputs[name][at] = rows
-            if known < min(enough, len(order)):
+            # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
+            missing = missing_bits(simulator.excess, spare_bits)
+            at_once = missing if known == batch else at_once
+            if missing == inf or (at_once and not whole):
+                return Tried(missing=missing)
+            if known < looks[0]:
                 continue
-            enough += FEW
+            looks = [look for look in looks if look > known]
             # The first would weigh too much.
-            seen = order[1:known] if known < len(order) else slice(None)
+            seen = order[1:known] if looks else slice(None)
             noise = {n: rows[seen] - sample.outputs[n][seen] for n, rows in outputs.items()}
             # Windows that are not simulated yet count as if they had no noise.
-            if not whole or not self.target.accepts(outputs):
+            if whole and not self.target.accepts(outputs):
+                return Tried(noise=noise)
+            enough = not looks or known >= few
+            if missing and (at_once or enough):
+                return Tried(noise=noise, missing=missing)
+            if enough and not whole:
                 return Tried(noise=noise)
         return Tried(replace(lowered, noisy=Simulation(outputs, simulator.excess)), noise)
 
@@ -183,7 +193,9 @@ class Plans:
         few = self.sample.some(self._few)
         exact = simulate(lowered.client, lowered.server.program, few.inputs)
         _check_exact(few.outputs, exact.outputs)
-        return None if exact.missing_bits(spare_bits) else replace(lowered, exact=exact)
+        if exact.missing_bits(spare_bits):
+            return None
+        return identified(replace(lowered, exact=exact))
 
 
 def nominal_scales(program: Program, params: CkksParams) -> Scales:
