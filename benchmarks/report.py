@@ -40,7 +40,8 @@ def markdown(rows: Sequence[Row]) -> str:
     for row in sorted(rows, key=_order):
         groups.setdefault(sentence(row.machine), []).append(row)
     parts = []
-    for heading, members in groups.items():
+    # Machines with a GPU come last.
+    for heading, members in sorted(groups.items(), key=lambda g: "gpu" in g[1][0].machine):
         lines = [f"### {heading}", "", versions([r.machine for r in members]), ""]
         lines += ["What must hold:", "", _line(["what", "target", "figure", "held"])]
         lines += [_line(["---"] * 4)]
