@@ -95,16 +95,15 @@ def single_copies(size: int, layouts: list[Index], slots: int) -> Iterator[Patte
 def _extents(layout: Index) -> Index:
     """For each slot s, how many slots from s on it takes to see every element that there is."""
     slots = len(layout)
-    at = np.arange(slots)
-    extents = np.ones(slots, dtype=np.int64)
-    order = np.argsort(layout, kind="stable")
-    elements, first = np.unique(layout[order], return_index=True)
-    for element, places in zip(elements, np.split(order, first[1:]), strict=True):
-        if element == NOTHING:
-            continue
-        nearest = np.searchsorted(places, at)
-        following = np.concatenate([places, places[:1] + slots])[nearest]
-        extents = np.maximum(extents, following - at + 1)
+    ring = np.concatenate([layout, layout])
+    held = np.flatnonzero(ring != NOTHING)
+    places = held[np.argsort(ring[held], kind="stable")]
+    again = ring[places[1:]] == ring[places[:-1]]
+    before = np.where(np.append(False, again), np.append(0, places[:-1]), -1)
+    # A place is the next of its element for starts after the one before it, up to itself.
+    last = np.arange(slots)
+    np.maximum.at(last, before[before < slots - 1] + 1, places[before < slots - 1])
+    extents: Index = np.maximum.accumulate(last) - np.arange(slots) + 1
     return extents
 
 

@@ -45,9 +45,12 @@ class Pattern:
 
     def sampled(self, windows: int) -> Pattern:
         """The same pattern for some of its (disjoint) windows only, spread over the ring."""
-        present = np.unique(self.window[self.window >= 0])
+        present = np.flatnonzero(np.bincount(self.window[self.window >= 0]))
         chosen = present[np.linspace(0, len(present) - 1, min(windows, len(present))).astype(int)]
-        keep = np.isin(self.window, chosen)
+        # The last entry is for slots outside of all windows, -1.
+        kept = np.zeros(present[-1] + 2, dtype=bool)
+        kept[chosen] = True
+        keep = kept[self.window]
         owner, window = (np.where(keep, x, NOTHING) for x in (self.owner, self.window))
         return replace(self, owner=owner, window=window)
 
@@ -73,7 +76,7 @@ def sliding_fold(order: Index, slots: int, folds: int) -> Pattern:
     """
     period = len(order)
     at = np.arange(slots)
-    owner = order[at % period][None, :]
+    owner = np.tile(order, -(-slots // period))[None, :slots]
     strides = tuple(period << k for k in range(folds))
     inside = at + sum(strides) < slots
     target = np.where(inside[None, :], owner, NOTHING)

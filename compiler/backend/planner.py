@@ -15,6 +15,7 @@ from ..ir.layout import Index, Layout
 from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, Readout, TensorGraph
 from .affine_planner import SLACK, best_plans
 from .affine_task import AffineTask
+from .alignment import alignment_groups, partner
 from .bounds import core_cost, left_over, product_cost
 from .candidates import (
     client_sums,
@@ -115,7 +116,7 @@ def plan_graph(
     rescaling = rescaling or Rescaling.eager(max(levels, default=0))
     start = Plan(slots, levels, rescaling, {}, {}, 0.0)
     after = left_over(graph, slots, rescaling, cost)
-    looking = _Looking(graph, _alignment_groups(graph), cost, search, after)
+    looking = _Looking(graph, alignment_groups(graph), cost, search, after)
     # What cannot cost less in the end than a whole plan, quickly found, cannot win.
     quick = _best(looking, start, 1, inf)
     limit = inf if isinstance(quick, int) else quick.milliseconds * ROUNDING
@@ -138,7 +139,8 @@ class _Looking:
     the layouts of the operands and of what the node is multiplied with. `after` is what all that
     comes after each node takes at least.
 
-    Of affine maps those are known that take no more than so many milliseconds.
+    Of affine maps those are known that take no more than so many milliseconds. `replicas` are
+    patterns by the shape of what they replicate.
     """
 
     graph: TensorGraph
@@ -148,6 +150,7 @@ class _Looking:
     after: Sequence[float]
     affine: dict[tuple[int, bytes], tuple[float, list[AffinePlan]]] = field(default_factory=dict)
     contractions: dict[tuple[int, bytes], list[ContractionPlan]] = field(default_factory=dict)
+    replicas: dict[tuple[int, ...], list[Pattern]] = field(default_factory=dict)
 
 
 def _best(looking: _Looking, start: Plan, beam: int, limit: float) -> Plan | int:
@@ -228,7 +231,7 @@ def _extended(looking: _Looking, number: int, state: Plan, limit: float) -> Iter
 def _read(looking: _Looking, number: int, state: Plan) -> bytes:
     """Equal where a node reads the same layouts, and is to have the same itself."""
     layouts = [state.layouts.get(o) for o in looking.graph.nodes[number].operands]
-    layouts.append(_partner(number, state, looking.groups))
+    layouts.append(partner(number, state.layouts, looking.groups))
     return b",".join(b"" if layout is None else layout.signature() for layout in layouts)
 
 
@@ -255,7 +258,7 @@ def _affine_plans(
             (t, pattern)
             for t in (chosen, chosen.prefolded(), chosen.by_taps(node.shape))
             if t is not None
-            for pattern in _patterns(graph, number, node, state, looking.groups, t)
+            for pattern in _patterns(looking, number, node, state, t)
         ]
         search = looking.search
         return best_plans(choices, looking.cost, search.keep, search.effort, most)
@@ -304,16 +307,12 @@ def _with(state: Plan, number: int, layout: Layout, milliseconds: float) -> Plan
 
 
 def _patterns(
-    graph: TensorGraph,
-    number: int,
-    node: Node,
-    state: Plan,
-    groups: dict[int, int],
-    task: AffineTask,
+    looking: _Looking, number: int, node: Node, state: Plan, task: AffineTask
 ) -> Iterator[Pattern]:
-    partner = _partner(number, state, groups)
-    if partner is not None:
-        yield explicit(partner.index)
+    graph = looking.graph
+    aligned = partner(number, state.layouts, looking.groups)
+    if aligned is not None:
+        yield explicit(aligned.index)
         return
     for k, layout in enumerate(task.layouts):
         if layout is not None:
@@ -331,8 +330,13 @@ def _patterns(
         yield from single_copies(node.size, reads, state.slots)
         if _shown(graph, number):
             yield from client_sums(node.size, reads, state.slots)
-    for n, order in enumerate(orders(node.shape)):
-        yield from replicated(order, state.slots, f"order {n}")
+    if node.shape not in looking.replicas:
+        looking.replicas[node.shape] = [
+            pattern
+            for n, order in enumerate(orders(node.shape))
+            for pattern in replicated(order, state.slots, f"order {n}")
+        ]
+    yield from looking.replicas[node.shape]
     for k, layout in enumerate(task.layouts):
         if layout is not None and layout.ciphers == 1:
             yield from pitched(node.shape, layout, task.matrices[k])
@@ -356,9 +360,9 @@ def _needs_own_layout(graph: TensorGraph, number: int) -> bool:
 def _input_patterns(
     node: Node, state: Plan, groups: dict[int, int], number: int
 ) -> Iterator[Pattern]:
-    partner = _partner(number, state, groups)
-    if partner is not None:
-        yield explicit(partner.index)
+    aligned = partner(number, state.layouts, groups)
+    if aligned is not None:
+        yield explicit(aligned.index)
         return
     for n, order in enumerate(orders(node.shape)):
         if node.size > state.slots:
@@ -366,30 +370,3 @@ def _input_patterns(
         else:
             found = replicated(order, state.slots, f"order {n}")
             yield from (p for p in found if not p.strides)
-
-
-def _partner(number: int, state: Plan, groups: dict[int, int]) -> Layout | None:
-    """The layout that a node multiplied with this one (through polynomials) already has."""
-    if number not in groups:
-        return None
-    for other, group in groups.items():
-        if other != number and group == groups[number] and other in state.layouts:
-            return state.layouts[other]
-    return None
-
-
-def _alignment_groups(graph: TensorGraph) -> dict[int, int]:
-    """Nodes whose values must share a layout: what meets in a product, and what it came from."""
-    parent = list(range(len(graph.nodes)))
-
-    def find(n: int) -> int:
-        while parent[n] != n:
-            n = parent[n]
-        return n
-
-    for number, node in enumerate(graph.nodes):
-        if isinstance(node.op, Core | Product):
-            for operand in node.operands:
-                parent[find(operand)] = find(number)
-    members = [find(n) for n in range(len(graph.nodes))]
-    return {n: g for n, g in enumerate(members) if members.count(g) > 1}

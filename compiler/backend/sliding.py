@@ -56,7 +56,7 @@ class Slider:
         at = np.flatnonzero(owner >= 0)
         rows = owner[at] * self._used.shape[1]
         starts = np.flatnonzero(pattern.target[0] >= 0)
-        sums = np.zeros(len(owner), dtype=np.uint64)
+        sums = np.zeros(len(at), dtype=np.uint64)
         shifts: list[int] = []
         step = pattern.period * size
         seen = _seen(source.index, at, np.arange(blocks + 1) * step, self._matrix.shape[1])
@@ -64,10 +64,12 @@ class Slider:
             used = self._used.take(rows + columns)
             if used.any():
                 shifts.append(shift)
-            sums[at] += np.where(used, self._tags[columns], np.uint64(0))
+            sums += np.where(used, self._tags.take(columns), np.uint64(0))
             if block < blocks - 1:
                 continue
-            total = _folded(sums, pattern.strides)
+            everywhere = np.zeros(len(owner), dtype=np.uint64)
+            everywhere[at] = sums
+            total = _folded(everywhere, pattern.strides)
             good = starts[total[starts] == self._wanted[owner[starts]]]
             target = np.full_like(pattern.target, NOTHING)
             target[0, good] = owner[good]
@@ -83,7 +85,7 @@ class Slider:
         at = np.flatnonzero(pattern.target[0] == row)
         windows = _folded(taken[source.index], pattern.strides)
         shifts = (pattern.period << len(pattern.strides)) * np.arange(blocks + 1)
-        parts = windows[(at[:, None] + shifts) % len(windows)]
+        parts = np.tile(windows, 2).take(at[:, None] + shifts % len(windows))
         sums = parts[:, :blocks].sum(axis=1, dtype=np.uint64)
         wanted = self._wanted[row]
         return bool((sums == wanted).any() or (sums + parts[:, blocks] == wanted).any())
@@ -117,8 +119,9 @@ class Slider:
 
 def _seen(index: Index, at: Index, shifts: Index, inputs: int) -> Iterator[tuple[int, Index]]:
     """At each shift, modulo the ring, the input that each slot of `at` sees; `inputs` for none."""
+    ring = np.tile(np.where(index == NOTHING, inputs, index), 2)
     for shift in shifts % len(index):
-        yield int(shift), index[(at + shift) % len(index)] % (inputs + 1)
+        yield int(shift), ring.take(at + shift)
 
 
 def _masks(matrix: csr_array, owner: Index, index: Index, shifts: Index) -> list[Slots]:
