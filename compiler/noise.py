@@ -68,6 +68,15 @@ class _Noisy:
     conjugate_of: int | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plain:
+    """A plaintext [slots], its squares, and the variance of what it errs by."""
+
+    value: Slots
+    squares: Vector
+    variance: float
+
+
 def precisions(
     client: ClientModel,
     program: Program,
@@ -78,8 +87,9 @@ def precisions(
     messages = pack_messages(client, inputs, MESSAGES)
     noisy = ClearEngine(client.params, NoiseModel(0, imaginary=program.is_complex))
     numbers = sorted({number for where in nodes.values() for number, _ in where})
-    followed = [_follow(client, program, noisy, vectors) for vectors in messages]
-    drawn = [tapped(noisy, client, program, numbers, v) for v in messages]
+    plains = _plains(client, program, noisy)
+    followed = [_follow(client, program, noisy, plains, vectors) for vectors in messages]
+    drawn = tapped(noisy, client, program, numbers, messages)
 
     def of(where: Where) -> Precision:
         signal = predicted = simulated = 0.0
@@ -120,9 +130,9 @@ def tapped(
     client: ClientModel,
     program: Program,
     numbers: Sequence[int],
-    vectors: Sequence[Slots],
-) -> dict[int, Vector]:
-    """Slots of these values as `engine` computes them, decrypted on the way."""
+    messages: Sequence[Sequence[Slots]],
+) -> list[dict[int, Vector]]:
+    """Slots of these values of each message as `engine` computes them, decrypted on the way."""
     steps = tuple(r * client.batch for r in client.rotations)
     conjugation = client.conjugation_level
     key, blob = engine.generate_keys(steps, conjugation=conjugation)
@@ -130,16 +140,40 @@ def tapped(
     evaluator = engine.evaluator(keys)
     opened = replace(program, outputs=tuple(numbers))
     executor = Executor(engine, evaluator, opened, client.input_scale)
-    ciphers = [
-        engine.encrypt(key, vector, level, client.input_scale)
-        for vector, level in zip(vectors, client.input_levels, strict=True)
-    ]
-    results = executor.run(ciphers)
-    return {n: engine.decrypt(key, c) for n, c in zip(numbers, results, strict=True)}
+    found: list[dict[int, Vector]] = []
+    for vectors in messages:
+        ciphers = [
+            engine.encrypt(key, vector, level, client.input_scale)
+            for vector, level in zip(vectors, client.input_levels, strict=True)
+        ]
+        results = executor.run(ciphers)
+        found.append({n: engine.decrypt(key, c) for n, c in zip(numbers, results, strict=True)})
+    return found
+
+
+def _plains(client: ClientModel, program: Program, noise: ClearEngine) -> dict[int, list[_Plain]]:
+    """The plaintexts of every instruction that reads any."""
+    scales = assign_scales(program, noise.moduli, client.input_scale)
+    vectors = [np.repeat(plain, client.batch) for plain in program.plains]
+    squares = [np.asarray(abs(vector) ** 2, dtype=np.float64) for vector in vectors]
+    variances = [noise.encoding_variance(vector) for vector in vectors]
+    found: dict[int, list[_Plain]] = {}
+    for number, ins in program:
+        read = ins.plains if isinstance(ins, DotPlain) else ()
+        read = (ins.plain,) if isinstance(ins, AddPlain) else read
+        found[number] = [
+            _Plain(vectors[which], squares[which], variances[which] / scale**2)
+            for which, scale in zip(read, scales.plains.get(number, ()), strict=True)
+        ]
+    return found
 
 
 def _follow(
-    client: ClientModel, program: Program, noise: ClearEngine, vectors: Sequence[Slots]
+    client: ClientModel,
+    program: Program,
+    noise: ClearEngine,
+    plains: Mapping[int, Sequence[_Plain]],
+    vectors: Sequence[Slots],
 ) -> list[_Noisy]:
     """Every value of the program, without noise, and its noise's variance."""
     levels, parts = infer_levels(program), infer_parts(program)
@@ -147,11 +181,6 @@ def _follow(
     batch = client.batch
     fresh = noise.fresh_variance() / client.input_scale**2
     values = [_Noisy(v, np.full(len(v), fresh)) for v in vectors]
-
-    def plain(number: int, position: int, which: int) -> _Noisy:
-        scale = scales.plains[number][position]
-        vector = np.repeat(program.plains[which], batch)
-        return _Noisy(vector, np.full(len(vector), noise.encoding_variance(vector) / scale**2))
 
     def finished(number: int, total: _Noisy, variance: float | Vector) -> _Noisy:
         return replace(total, variance=total.variance + variance / scales.values[number] ** 2)
@@ -178,12 +207,13 @@ def _follow(
                 made = _plus(values[a], values[b], -1.0)
             case Negate(src):
                 made = _Noisy(-values[src].value, values[src].variance)
-            case AddPlain(src, which):
-                made = _plus(values[src], plain(number, 0, which), 1.0)
-            case DotPlain(srcs, plains, rescale, _):
+            case AddPlain(src, _):
+                a, (plain,) = values[src], plains[number]
+                made = _Noisy(a.value + plain.value, a.variance + plain.variance)
+            case DotPlain(srcs, _, rescale, _):
                 terms = [
-                    _times(values[s], plain(number, k, p))
-                    for k, (s, p) in enumerate(zip(srcs, plains, strict=True))
+                    _times_plain(values[s], plain)
+                    for s, plain in zip(srcs, plains[number], strict=True)
                 ]
                 dropped = rescale * noise.rescale_variance(parts[number])
                 made = finished(number, _sum(terms), dropped)
@@ -209,6 +239,11 @@ def _plus(a: _Noisy, b: _Noisy, sign: float) -> _Noisy:
 
 def _times(a: _Noisy, b: _Noisy) -> _Noisy:
     variance = abs(b.value) ** 2 * a.variance + abs(a.value) ** 2 * b.variance
+    return _Noisy(a.value * b.value, variance)
+
+
+def _times_plain(a: _Noisy, b: _Plain) -> _Noisy:
+    variance = b.squares * a.variance + abs(a.value) ** 2 * b.variance
     return _Noisy(a.value * b.value, variance)
 
 

@@ -113,9 +113,9 @@ def _cheapest(
     """The quickest model with a schedule of `offered` that the target accepts."""
     accepts, sample = plans.target.accepts, plans.sample
     waiting: list[tuple[float, int, Lowered | None]]
-    candidates = [(s, road) for s in offered]
+    candidates = [(s, road, False) for s in offered]
     met = {(s.params, s.rescaling) for s in offered}
-    seen = [first]
+    seen, more = [first], 0
     waiting = [(known.prices.total(s.rescaling), k, None) for k, s in enumerate(offered)]
     heapify(waiting)
     while waiting:
@@ -123,7 +123,7 @@ def _cheapest(
         plans.slower = price > plans.limit
         if plans.slower:
             return None
-        candidate, own = candidates[k]
+        candidate, own, again = candidates[k]
         if not accepts(_at_best(candidate, seen, sample)):
             continue
         if lowered is None:
@@ -137,15 +137,15 @@ def _cheapest(
             return checked
         if 0 < tried.missing < inf and candidate.params.engine == "seal":
             # What outgrows the modulus is not the same at all scales: where noise does, it grows
-            # with the precision that headroom costs.
-            noisy = tried.noise is not None and not _steady((candidate, tried.noise), first)
-            wider = replace(own, headroom=own.headroom + int(tried.missing) + noisy)
+            # with the precision that headroom costs, and once was not enough.
+            more = max(more, int(again))
+            wider = replace(own, headroom=own.headroom + int(tried.missing) + more)
             others = rescaling_as(wider, candidate.rescaling.rescales)
             best = max(others, key=lambda s: s.precision, default=None)
             if best is not None and (best.params, best.rescaling) not in met:
                 met.add((best.params, best.rescaling))
                 heappush(waiting, (price, len(candidates), None))
-                candidates.append((best, wider))
+                candidates.append((best, wider, True))
     return None
 
 

@@ -34,6 +34,10 @@ above all: with a polynomial of degree 28 the largest of 64 windows differs by m
 between seven seeds."""
 
 
+UNCHANGED = ("prepare_plain", "level", "scale", "rotate", "rotate_many", "conjugate", "negate")
+"""What leaves slots as large as they were, at the same level, or makes none."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Simulation:
     """Outputs by name [windows, elements], and how full the modulus was: `excess` as a Simulator
@@ -132,7 +136,7 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
-        if name in ("prepare_plain", "level", "scale"):
+        if name in UNCHANGED:
             return method
 
         def call(*args: Any) -> Any:

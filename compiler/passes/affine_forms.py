@@ -186,11 +186,12 @@ def value_of(polynomial: Polynomial, x: Vector) -> Vector:
     for start in range(0, len(flat), step):
         t = (flat[start : start + step] - polynomial.center) / polynomial.radius
         last, before = np.broadcast_to(coefficients[-1], t.shape).copy(), np.zeros_like(t)
+        twice, following = 2.0 * t, np.empty_like(t)
         for c in coefficients[-2:0:-1]:
-            before *= -1.0
-            before += 2.0 * t * last
-            before += c
-            last, before = before, last
+            np.multiply(twice, last, out=following)
+            following -= before
+            following += c
+            following, last, before = before, following, last
         if len(coefficients) > 1:
             last *= t
             last -= before

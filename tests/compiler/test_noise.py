@@ -62,9 +62,9 @@ def test_predictions_are_near_what_the_library_does(
     clear, real = ClearEngine(client.params), open_engine(client.params)
     # DESILO carries the scale squared, so that most of its noise is less than the model says.
     lower = NEAR if client.params.engine == "seal" else 6.0
-    (message,) = pack_messages(client, inputs, 1)
-    wanted = tapped(clear, client, program, list(numbers.values()), message)
-    got = tapped(real, client, program, list(numbers.values()), message)
+    messages = pack_messages(client, inputs, 1)
+    (wanted,) = tapped(clear, client, program, list(numbers.values()), messages)
+    (got,) = tapped(real, client, program, list(numbers.values()), messages)
     for number in numbers.values():
         error = np.sqrt(np.mean((got[number] - wanted[number]) ** 2))
         measured = math.log2(np.sqrt(np.mean(wanted[number] ** 2)) / error)
