@@ -22,6 +22,9 @@ SLACK = 1.5
 
 SAMPLED_WINDOWS = 40
 
+TAILORED = ("pitched", "channels")
+"""Families of patterns that are made for a map, and what it reads."""
+
 
 def plan_affine(
     task: AffineTask, pattern: Pattern, cost: CostModel, limit: float
@@ -229,14 +232,16 @@ def best_plans(
         if key not in found or plan.milliseconds < found[key].milliseconds:
             found[key] = plan
 
+    bounded = [(lower_bound(t, p, cost), n, t, p) for n, (t, p) in enumerate(choices)]
+    bounded.sort(key=lambda x: x[:2])
     promising: list[tuple[float, int, AffineTask, Pattern]] = []
-    for number, (task, pattern) in enumerate(choices):
-        bound = lower_bound(task, pattern, cost)
+    for bound, number, task, pattern in bounded:
         if pattern.kind != "sliding" and task.taps is None:
             promising.append((bound, number, task, pattern))
         elif bound <= most:
             keep_plan(plan_affine(task, pattern, cost, most))
-    promising.sort(key=lambda x: x[:2])
+    # Where these work out, they are cheap: what they take ends the looks at others early.
+    promising.sort(key=lambda x: x[3].kind != "summed" and x[3].family not in TAILORED)
 
     def cheapest(count: int) -> list[tuple[float, int, AffineTask, Pattern]]:
         """Estimates from some windows, the `count` lowest: what is dearer is given up early."""
@@ -246,7 +251,7 @@ def best_plans(
             if len(estimated) >= count:
                 within = min(within, estimated[count - 1][0])
             if bound > within:
-                break
+                continue
             sample = _arranged(task, pattern.sampled(SAMPLED_WINDOWS), cost, within)
             if sample is not None:
                 estimated.append((sample.milliseconds, number, task, pattern))
