@@ -82,10 +82,7 @@ def _arranged(
         if not terms:
             return None
         drafted.append(terms)
-    # Without a fold, or where a fold fills whole cosets, the other slots are multiplied by zero.
-    whole = pattern.kind == "disjoint" and np.array_equal(pattern.target, pattern.owner)
-    clean = not idle and (whole or not pattern.strides)
-    layout_out = Layout(target, clean)
+    layout_out = Layout(target, not idle and _clean(pattern))
     if not layout_out.holds(task.outputs):
         return None
     of_client = {s for own in held.natural for s in own}
@@ -111,6 +108,12 @@ def _arranged(
         # What stands where a term is idle is no part of anything.
         owner = pattern.target if idle else pattern.owner
     return _Arranged(layout_out, made, owner, milliseconds)
+
+
+def _clean(pattern: Pattern) -> bool:
+    """Whether other slots are multiplied by zero: without a fold, or where one fills whole cosets."""
+    whole = pattern.kind == "disjoint" and np.array_equal(pattern.target, pattern.owner)
+    return whole or not pattern.strides
 
 
 def _method(task: AffineTask, pattern: Pattern, made: Arrangement) -> str:
@@ -264,8 +267,11 @@ def best_plans(
         for estimate, number, task, pattern in estimates:
             if len(tried) >= effort and found:
                 break
-            if number not in tried and estimate <= most:
-                keep_plan(plan_affine(task, pattern, cost, most))
+            # A layout that is known is of use only where it gets cheaper.
+            known = found.get(Layout(pattern.target, _clean(pattern)).signature())
+            limit = most if known is None else min(most, known.milliseconds)
+            if number not in tried and estimate <= limit:
+                keep_plan(plan_affine(task, pattern, cost, limit))
             tried.add(number)
         if found or len(estimates) < count:
             break

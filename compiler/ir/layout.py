@@ -36,7 +36,8 @@ class Layout:
 
     def holds(self, size: int) -> bool:
         """Whether every element 0..size-1 stands somewhere."""
-        return bool(np.isin(np.arange(size), self.index).all())
+        held = self.index[self.index >= 0]
+        return bool(np.bincount(held, minlength=size)[:size].all())
 
     def place(self, vector: Slots, cipher: int, fill: float = 0.0) -> Slots:
         """A vector [slots] with `vector[e]` wherever element e stands, `fill` elsewhere."""
