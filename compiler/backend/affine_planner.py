@@ -111,7 +111,7 @@ def _arranged(
 
 
 def _clean(pattern: Pattern) -> bool:
-    """Whether other slots are multiplied by zero: without a fold, or where one fills whole cosets."""
+    """Whether other slots are multiplied by zero: without a fold, or with one of whole cosets."""
     whole = pattern.kind == "disjoint" and np.array_equal(pattern.target, pattern.owner)
     return whole or not pattern.strides
 
