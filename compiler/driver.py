@@ -29,8 +29,8 @@ from .options import Effort, Options
 from .passes.activations import ActivationReport, replace_activations
 from .passes.calibrate import Ranges, calibrate, with_spans
 from .passes.merge_affine import merge_affine
+from .passes.noise_budget import NoiseBudget
 from .passes.share_intervals import share_intervals
-from .passes.verdict import judge, quiet
 from .pipeline import DumpIr, Instrument, Pass, run_passes
 from .reading import read_model
 from .recorded import record_polynomials
@@ -108,7 +108,8 @@ def compile_model(
     sample = _sample(polynomial, ranges)
     costs = choose(options.costs, options.engine)
     own = frozenset((*trained_weights(model.proto), *options.state.values()))
-    target = _target(polynomial, sample, ranges, options, costs, own)
+    original = interpret.outputs(merged, ranges.rows)
+    target = _target(polynomial, original, sample, ranges, options, costs, own)
     trials: tuple[BatchTrial, ...] = ()
     if options.batch == "auto":
         (scheduled, lowered), trials = choose_batch(
@@ -197,19 +198,15 @@ def _sample(graph: TensorGraph, ranges: Ranges) -> Sample:
 
 def _target(
     graph: TensorGraph,
+    original: dict[str, Vector],
     sample: Sample,
     ranges: Ranges,
     options: Options,
     costs: Costs,
     state: frozenset[str],
 ) -> Target:
-    def accepts(noisy: dict[str, Vector]) -> bool:
-        # What is left to the polynomials' errors is not for noise to use up as well.
-        exact, tolerance = sample.outputs, options.tolerance
-        accepted = judge(graph.outputs, exact, noisy, tolerance, population).accepted
-        return accepted and quiet(exact, noisy, tolerance)
-
-    population = interpret.outputs(graph, ranges.rows)
+    polynomial = interpret.outputs(graph, ranges.rows)
+    budget = NoiseBudget(graph.outputs, original, polynomial, options.tolerance)
     spans = {name: (ranges.input_low[name], ranges.input_high[name]) for name in ranges.input_low}
     return Target(
         engine=family_of(options.engine),
@@ -219,7 +216,7 @@ def _target(
         labels=options.labels,
         ranges=spans,
         calibrated=ranges.calibrated,
-        accepts=accepts,
+        accepts=lambda noisy: budget.accepts(sample.outputs, noisy),
         costs=costs,
         state=state,
     )

@@ -27,8 +27,11 @@ UNSURE_SHARE = 0.25
 noise of the other says, beside UNSURE_BITS: what one adds to the noise may be what another does
 not."""
 
-Seen = tuple[Schedule, dict[str, Vector]]
-"""A schedule, and by how much the outputs of windows were off with it."""
+Noise = dict[str, Vector]
+"""By how much outputs are off [windows, elements], by name: of as many windows as there are."""
+
+Seen = tuple[Schedule, Noise]
+"""A schedule, and the noise with it."""
 
 
 def lower(graph: TensorGraph, sample: Sample, target: Target, limit: float = inf) -> Lowered | None:
@@ -113,18 +116,36 @@ def _cheapest(
     """The quickest model with a schedule of `offered` that the target accepts."""
     accepts, sample = plans.target.accepts, plans.sample
     waiting: list[tuple[float, int, Lowered | None]]
-    candidates = [(s, road, False) for s in offered]
+    candidates = [(s, road) for s in offered]
     met = {(s.params, s.rescaling) for s in offered}
     seen, more = [first], 0
     waiting = [(known.prices.total(s.rescaling), k, None) for k, s in enumerate(offered)]
     heapify(waiting)
+
+    def also(price: float, candidate: Schedule, own: Road) -> None:
+        """Wait for the most precise that rescales where `candidate` does, on another road."""
+        others = rescaling_as(own, candidate.rescaling.rescales)
+        best = max(others, key=lambda s: s.precision, default=None)
+        if best is not None and (best.params, best.rescaling) not in met:
+            met.add((best.params, best.rescaling))
+            heappush(waiting, (price, len(candidates), None))
+            candidates.append((best, own))
+
+    def with_fine_end(price: float, candidate: Schedule, own: Road, noise: Noise) -> None:
+        """The same for a finer end, if half of `noise` would do."""
+        if candidate.params.engine == "seal" and accepts(_outputs(sample, noise, 0.5)):
+            also(price, candidate, replace(own, fine_end=True))
+
     while waiting:
         price, k, lowered = heappop(waiting)
         plans.slower = price > plans.limit
         if plans.slower:
             return None
-        candidate, own, again = candidates[k]
-        if not accepts(_at_best(candidate, seen, sample)):
+        candidate, own = candidates[k]
+        expected = _at_best(candidate, seen)
+        # Of a finer end that does not tell.
+        if not own.fine_end and not accepts(_outputs(sample, expected)):
+            with_fine_end(price, candidate, own, expected)
             continue
         if lowered is None:
             lowered = plans.assembled(known.plan, candidate)
@@ -138,20 +159,25 @@ def _cheapest(
         if 0 < tried.missing < inf and candidate.params.engine == "seal":
             # What outgrows the modulus is not the same at all scales: where noise does, it grows
             # with the precision that headroom costs, and once was not enough.
-            more = max(more, int(again))
-            wider = replace(own, headroom=own.headroom + int(tried.missing) + more)
-            others = rescaling_as(wider, candidate.rescaling.rescales)
-            best = max(others, key=lambda s: s.precision, default=None)
-            if best is not None and (best.params, best.rescaling) not in met:
-                met.add((best.params, best.rescaling))
-                heappush(waiting, (price, len(candidates), None))
-                candidates.append((best, wider, True))
+            more = max(more, int(own.headroom > road.headroom))
+            headroom = own.headroom + int(tried.missing) + more
+            also(price, candidate, replace(own, headroom=headroom))
+        elif tried.noise is not None and not own.fine_end:
+            with_fine_end(price, candidate, own, tried.noise)
     return None
 
 
-def _at_best(candidate: Schedule, seen: Sequence[Seen], sample: Sample) -> dict[str, Vector]:
-    """Outputs with no more noise than `candidate` makes, going by what others made, on some windows
-    at least.
+def _outputs(sample: Sample, noise: Noise, share: float = 1.0) -> dict[str, Vector]:
+    """Outputs of the sample with this share of `noise`; that of few windows is taken again for
+    others."""
+    return {
+        name: exact + np.resize(noise[name], exact.shape) * share
+        for name, exact in sample.outputs.items()
+    }
+
+
+def _at_best(candidate: Schedule, seen: Sequence[Seen]) -> Noise:
+    """No more noise than `candidate` makes, going by what others made, on some windows at least.
 
     Noise grows with what precision falls by or, where values leave the interval of a polynomial, by
     far more. So it goes by the least precise of those that are no less precise than `candidate`;
@@ -165,11 +191,7 @@ def _at_best(candidate: Schedule, seen: Sequence[Seen], sample: Sample) -> dict[
             schedule, noise = min(above, finest, key=lambda s: _apart(s[0], candidate))
     apart = schedule.precision - candidate.precision
     factor = 2.0 ** (apart - UNSURE_SHARE * abs(apart) - UNSURE_BITS)
-    return {
-        # Noise of few windows is taken again for others.
-        name: exact + np.resize(noise[name], exact.shape) * factor
-        for name, exact in sample.outputs.items()
-    }
+    return {name: errors * factor for name, errors in noise.items()}
 
 
 def _above(candidate: Schedule, seen: Sequence[Seen]) -> Seen:

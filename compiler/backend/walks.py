@@ -37,6 +37,9 @@ FILLS = (4.0, 3.0, 2.0, 1.0, 0.0)
 """Bits by which all is made more precise but what bounds the precision, if there is room."""
 
 
+TAILS = (6.0, 5.0, 4.0, 3.0, 2.0)
+"""Bits by which a walk with a fine end leaves more at the last rescale."""
+
 NEGLIGIBLE = 1e-6
 """Bits that sums of logarithms may be off by."""
 
@@ -61,7 +64,9 @@ class Walk:
 class Road:
     """What all walks of one network on the ring 2^log_n have in common: `steps[d]` is what happens
     from depth d to d - 1 (entry 0 is not used), `headroom` log2 of the largest value plus one for
-    its sign, `gains` what a precision asks for beyond itself.
+    its sign, `gains` what a precision asks for beyond itself. With a `fine_end` the last rescale
+    leaves more than the precision asks for, as far as the base has room: products of ciphertexts
+    that follow make its error larger, and answers larger too.
 
     A precision is kept by every operation. Rescaling errs by about sqrt(N * h / 12) with h = 2N/3,
     or 2^(log2(N) - 2); rounding a plaintext's coefficients by sqrt(N / 24) relative to its scale.
@@ -71,6 +76,7 @@ class Road:
     headroom: int
     log_n: int
     gains: Gains
+    fine_end: bool = False
 
     @property
     def depth(self) -> int:
@@ -129,8 +135,10 @@ class Road:
             if walks.at(precision) is None:
                 continue
             # What is left of the modulus makes all more precise but what bounds the precision.
-            filled = (walks.at(precision, fill) for fill in FILLS)
-            return next((precision, walk) for walk in filled if walk is not None)
+            filled = ((fill, walks.at(precision, fill)) for fill in FILLS)
+            fill, filled_walk = next((f, w) for f, w in filled if w is not None)
+            ends = (walks.at(precision, fill, tail) for tail in TAILS) if self.fine_end else ()
+            return precision, next((walk for walk in ends if walk is not None), filled_walk)
         return None
 
 
@@ -167,10 +175,10 @@ class _Walks:
         most = road.budget * primes / (primes + 1) - road.headroom + NEGLIGIBLE
         return cls(road, rescales, margin, last, tuple(rest), tuple(room), most)
 
-    def at(self, precision: float, fill: float = 0.0) -> Walk | None:
-        """The one of this precision, with `fill` bits more for weights, and for what all rescales
-        but the last leave; None where an operation would be less precise, a value above its
-        modulus, the primes too many, or all together larger than is secure."""
+    def at(self, precision: float, fill: float = 0.0, tail: float = 0.0) -> Walk | None:
+        """The one of this precision, with `fill` bits more for weights and for what rescales leave,
+        `tail` bits for what the last one does; None where an operation would be less precise, a
+        value above its modulus, the primes too many, or all together larger than is secure."""
         road, gains, largest = self.road, self.road.gains, LARGEST_PRIME - self.margin
         lowest, rounding = road.lowest(precision), road.rounding
         scale, dropped = lowest, 0
@@ -187,7 +195,8 @@ class _Walks:
                 product = scale + rounding + (precision + (gains.weights[depth] + fill))
             scale = product
             if self.rescales[depth]:
-                landing = lowest + (gains.landing[depth] + fill * (depth > self.last))
+                more = fill if depth > self.last else tail
+                landing = lowest + (gains.landing[depth] + more)
                 drop = min(floor(product - landing), largest)
                 scale = product - drop
                 if drop < SMALLEST_RESCALE:

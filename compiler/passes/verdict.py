@@ -17,13 +17,6 @@ RAW_SLACK = 10.0
 """Raw scores may err by so many tolerances of their standard deviation, labels permitting."""
 
 
-NOISE_SHARE = 0.25
-"""What noise may be of the tolerance, polynomials making their errors beside it."""
-
-FAINTEST = 1e-3
-"""Noise, in standard deviations of an output, that no tolerance is too small for."""
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Approximate against exact outputs: classes, and others.
@@ -78,7 +71,7 @@ def judge(
         if margins is None or moved is None:
             strain = max(strain, worst / tight)
             continue
-        sigma = _rms(moved - margins)
+        sigma = rms(moved - margins)
         share = float(np.mean(moved < 0.0))
         if population is not None:
             others = _margins(output, population[output.name], population[output.name])
@@ -90,26 +83,18 @@ def judge(
         flips = max(flips, _expected_flips(margins, sigma))
         strain = max(strain, sigma / _admissible(margins, limit))
         if output.post == "none":
-            rms = _rms(z - y) / max(float(y.std()), 1e-12)
-            strain = max(strain, rms / (RAW_SLACK * tight))
+            error_share = rms(z - y) / max(float(y.std()), 1e-12)
+            strain = max(strain, error_share / (RAW_SLACK * tight))
     return Verdict(agreement, flips, error, strain, within)
 
 
-def quiet(exact: Mapping[str, Vector], noisy: Mapping[str, Vector], tolerance: float) -> bool:
-    """Whether the noise of every output [windows, size] is at most NOISE_SHARE of `tolerance`, or
-    FAINTEST, of its standard deviation over windows (root mean square): labels may stand more, but
-    scores are to be trusted, and noise falls anew on every run.
-    """
-    share = max(NOISE_SHARE * tolerance, FAINTEST)
-    return all(_rms(noisy[name] - y) <= share * _spread(y) for name, y in exact.items())
-
-
-def _spread(y: Vector) -> float:
+def spread(y: Vector) -> float:
     """Deviation from the mean over windows; of all values, or their size, where there is none."""
-    return _rms(y - y.mean(axis=0)) or float(y.std()) or float(np.abs(y).max())
+    return rms(y - y.mean(axis=0)) or float(y.std()) or float(np.abs(y).max())
 
 
-def _rms(values: Vector) -> float:
+def rms(values: Vector) -> float:
+    """The root of the mean square."""
     return float(np.sqrt(np.mean(np.square(values))))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tenseal.sealapi as sealapi
@@ -9,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eer.compiler.backend.gains import Gains
-from eer.compiler.backend.parameters import DESILO_RINGS, SEAL_RINGS, deepest, rings, schedules
+from eer.compiler.backend.parameters import (
+    DESILO_RINGS,
+    SEAL_RINGS,
+    deepest,
+    rescaling_as,
+    rings,
+    schedules,
+)
 from eer.compiler.backend.prices import Prices
 from eer.compiler.backend.primes import PLENTY, enough_primes, prime_count
 from eer.compiler.backend.schedule import Rescaling, Schedule, Step
@@ -125,6 +134,26 @@ def test_every_way_of_rescaling_is_offered_once(log_n: int) -> None:
     steps = steps_of_depth(4, [Step.PLAIN, Step.CIPHER])
     found = seal_schedules(steps, 5, (log_n,))
     assert len({(s.rescaling, s.params) for s in found}) == len(found)
+
+
+def test_a_fine_end_leaves_more_at_the_last_rescale_alone() -> None:
+    """Where the base has room, the same primes and levels otherwise, and no less security."""
+    down = "plain cipher cipher cipher plain cipher cipher cipher"
+    steps = (Step.PLAIN, *(Step[word.upper()] for word in reversed(down.split())))
+    rescales = (False, False, True, True, False, True, False, True, False)
+    road = Road(steps, 4, 14, Gains.none(len(steps)))
+    usual, fine = (
+        max(rescaling_as(r, rescales), key=lambda s: s.precision)
+        for r in (road, replace(road, fine_end=True))
+    )
+    assert fine.precision == usual.precision
+    scales, finer = usual.rescaling.log_scales, fine.rescaling.log_scales
+    more = np.array([b - a for a, b in zip(scales, finer, strict=True) if a and b])
+    assert more[1] >= 2, "after the last rescale"
+    assert more[0] == pytest.approx(2 * more[1]), "its square"
+    assert (more[2:] == 0).all()
+    assert len(fine.params.log_q) == len(usual.params.log_q)
+    assert fine.params.log_qp <= MAX_LOG_QP_128[14]
 
 
 def desilo_schedules(depth: int) -> list[Schedule]:

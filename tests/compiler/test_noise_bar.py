@@ -8,7 +8,7 @@ from torch import nn
 
 from eer.compiler import Options, compile_model
 from eer.compiler.backend.simulate import simulate
-from eer.compiler.passes.verdict import FAINTEST, NOISE_SHARE
+from eer.compiler.passes.noise_budget import FAINTEST, NOISE_SHARE
 
 
 class Square(nn.Module):
