@@ -107,6 +107,8 @@ class Simulator:
             engine.encrypt(self._key, vector, level, client.input_scale)
             for vector, level in zip(_packed(client, inputs), client.input_levels, strict=True)
         ]
+        for cipher in ciphers:
+            self._watched.note(cipher)
         decrypted = [
             engine.decrypt(self._key, cipher, imaginary=number in client.complex_answers)
             for number, cipher in enumerate(self._executor.run(ciphers))
@@ -142,12 +144,12 @@ class _Watched:
         def call(*args: Any) -> Any:
             result = method(*args)
             for cipher in result if isinstance(result, list) else [result]:
-                self._note(cipher)
+                self.note(cipher)
             return result
 
         return call
 
-    def _note(self, cipher: Any) -> None:
+    def note(self, cipher: Any) -> None:
         values = self._engine.slots_of(cipher)
         parts = values.view(np.float64)
         if self._batch == 1:
