@@ -132,7 +132,7 @@ class Road:
         """
         walks = _Walks.of(self, rescales, margin)
         for precision in reversed(PRECISIONS):
-            if walks.at(precision) is None:
+            if precision > walks.highest or walks.at(precision) is None:
                 continue
             # What is left of the modulus makes all more precise but what bounds the precision.
             filled = ((fill, walks.at(precision, fill)) for fill in FILLS)
@@ -174,6 +174,13 @@ class _Walks:
         primes = 1 + sum(rescales)
         most = road.budget * primes / (primes + 1) - road.headroom + NEGLIGIBLE
         return cls(road, rescales, margin, last, tuple(rest), tuple(room), most)
+
+    @property
+    def highest(self) -> float:
+        """The precision above which what products add is too much at the first of them already."""
+        road = self.road
+        within = min(self.room[-1], self.most) - self.rest[-1] - road.lowest(0.0)
+        return within / (road.depth + 1) + NEGLIGIBLE
 
     def at(self, precision: float, fill: float = 0.0, tail: float = 0.0) -> Walk | None:
         """The one of this precision, with `fill` bits more for weights and for what rescales leave,
