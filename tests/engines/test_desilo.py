@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from eer.runtime.engine import Evaluator, SecretKey
-from eer.runtime.engines import desilo_gpu, desilo_literal, open_engine
-from eer.runtime.engines.desilo import DesiloEngine
+from eer.runtime.engines import desilo_literal, open_engine
 from eer.runtime.engines.desilo_library import DesiloCall, check_versions, installed
 from eer.runtime.engines.frame import Frame, join_parts, open_frame, seal_frame, split_parts
 from eer.runtime.errors import ArtifactError, EngineError, ParameterError
@@ -103,29 +102,6 @@ def test_parameters_that_are_not_the_librarys_are_refused() -> None:
     ):
         with pytest.raises(ParameterError, match=r"desilo_literal|slots"):
             open_engine(wrong, "desilo")
-
-
-@pytest.mark.parametrize("found", [{"desilofhe": "1.17.0"}, {}])
-def test_no_gpu_is_a_clear_error(found: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desilo_gpu, "installed", lambda: found)
-    with pytest.raises(EngineError, match="needs a CUDA build") as caught:
-        open_engine(desilo_literal(1).check(), "desilo-gpu")
-    assert "pip install desilofhe-cu130==1.17.0" in str(caught.value)
-
-
-@needs_library
-@pytest.mark.parametrize("why", ["CUDA Error: no device", "out of luck"])
-def test_a_build_that_finds_no_gpu_says_what_it_takes(
-    why: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(self: object, params: object) -> None:
-        raise EngineError(why)
-
-    monkeypatch.setattr(desilo_gpu, "installed", lambda: {"desilofhe-cu130": "1.17.0"})
-    monkeypatch.setattr(DesiloEngine, "__init__", refuse)
-    with pytest.raises(EngineError, match=why) as caught:
-        open_engine(desilo_literal(1).check(), "desilo-gpu")
-    assert ("nvidia-smi" in str(caught.value)) == ("CUDA" in why)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eer.runtime.engines import family_of, open_engine
+from eer.runtime.engines import desilo_gpu, family_of, open_engine
+from eer.runtime.engines.desilo import DesiloEngine
+from eer.runtime.errors import EngineError
 from tests.engines.rig import DESILO, has_cuda_build, has_gpu
 
 SCALE = 2.0**40
@@ -20,6 +22,28 @@ needs_gpu = pytest.mark.skipif(
 def test_a_gpu_takes_what_was_made_for_the_cpu() -> None:
     assert family_of("desilo-gpu") == family_of("desilo") == "desilo"
     assert family_of("seal") == "seal"
+
+
+@pytest.mark.parametrize("found", [{"desilofhe": "1.17.0"}, {}])
+def test_no_gpu_is_a_clear_error(found: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desilo_gpu, "installed", lambda: found)
+    with pytest.raises(EngineError, match="needs a CUDA build") as caught:
+        open_engine(DESILO, "desilo-gpu")
+    assert "pip install desilofhe-cu130==1.17.0" in str(caught.value)
+
+
+@pytest.mark.parametrize("why", ["CUDA Error: no device", "out of luck"])
+def test_a_build_that_finds_no_gpu_says_what_it_takes(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object, params: object) -> None:
+        raise EngineError(why)
+
+    monkeypatch.setattr(desilo_gpu, "installed", lambda: {"desilofhe-cu130": "1.17.0"})
+    monkeypatch.setattr(DesiloEngine, "__init__", refuse)
+    with pytest.raises(EngineError, match=why) as caught:
+        open_engine(DESILO, "desilo-gpu")
+    assert ("nvidia-smi" in str(caught.value)) == ("CUDA" in why)
 
 
 @needs_gpu
