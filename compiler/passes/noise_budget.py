@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import hypot
 
+import numpy as np
+
 from ..ir.tensor import Output, Vector
 from .verdict import judge, rms, spread
 
@@ -36,7 +38,7 @@ class NoiseBudget:
     strain: float = field(init=False)
 
     def __post_init__(self) -> None:
-        errors = {n: rms(self.polynomial[n] - y) / spread(y) for n, y in self.exact.items()}
+        errors = _relative(self.polynomial, self.exact)
         verdict = judge(self.outputs, self.exact, self.polynomial, self.tolerance)
         object.__setattr__(self, "errors", errors)
         object.__setattr__(self, "strain", verdict.strain)
@@ -47,8 +49,16 @@ class NoiseBudget:
         if not verdict.accepted:
             return False
         faint = max(NOISE_SHARE * self.tolerance, FAINTEST)
-        noise = {name: rms(noisy[name] - y) / spread(y) for name, y in clear.items()}
+        noise = _relative(noisy, clear)
         if all(share <= faint for share in noise.values()):
             return True
         alike = all(share <= max(faint, self.errors[name]) for name, share in noise.items())
         return alike and hypot(verdict.strain, self.strain) <= 1.0
+
+
+def _relative(given: Mapping[str, Vector], wanted: Mapping[str, Vector]) -> dict[str, float]:
+    """Root mean square errors, in standard deviations of what is wanted."""
+    return {
+        name: rms(given[name] - y) / max(spread(y), np.finfo(np.float64).tiny)
+        for name, y in wanted.items()
+    }

@@ -56,6 +56,14 @@ def test_noise_on_one_constant_value_is_measured_by_the_value() -> None:
     assert NoiseBudget(outputs, y, y, 0.01).accepts(y, {"a": np.full((1, 1), 50.05)})
 
 
+def test_an_output_of_zeros_may_have_no_noise() -> None:
+    y = {"a": np.zeros((10, 1))}
+    outputs = (Output("a", 0, (1, 1), "none", span=1.0),)
+    budget = NoiseBudget(outputs, y, y, 0.01)
+    assert budget.accepts(y, y)
+    assert not budget.accepts(y, {"a": y["a"] + 1e-3})
+
+
 @pytest.mark.parametrize("error", [0.0, 0.003, 0.008])
 def test_noise_may_be_what_polynomials_err_by(error: float) -> None:
     y = scores()
