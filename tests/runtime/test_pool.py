@@ -253,14 +253,19 @@ def test_an_interrupted_message_does_not_answer_the_next(
     """Ctrl-C while workers hang: their late answers are for nobody."""
     (host,) = host_pids(pool)
     stopped = children(host)
+    # Shells start what runs in the background with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     for worker in stopped:
         os.kill(worker, signal.SIGSTOP)
     timer = Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        pool.run(user.messages[1])
-    for worker in stopped:
-        os.kill(worker, signal.SIGCONT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pool.run(user.messages[1])
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for worker in stopped:
+            os.kill(worker, signal.SIGCONT)
     user.check(sample, list(pool.run_all(user.messages)))
 
 
