@@ -124,7 +124,7 @@ class Builder:
     def dot_plain(self, terms: Sequence[tuple[Value, Slots]], like: Value | None = None) -> Value:
         """Sum of products with plaintext vectors, those of zeros left out; with the scale of `like`
         where it is to be added to that."""
-        kept = [term for term in terms if self.vectors.any(term[1])]
+        kept = self._kept(terms)
         depth = min(v.depth for v, _ in kept)
         wanted = self.rescaling.log_scales[depth - 1]
         if like is not None:
@@ -136,7 +136,7 @@ class Builder:
     def late_dot_plain(self, terms: Sequence[tuple[Value, Slots]], lowest: int) -> Value:
         """The same at `lowest`, for which products are made as far down as leaves plaintexts their
         precision: all at one depth if that can be."""
-        kept = [term for term in terms if self.vectors.any(term[1])]
+        kept = self._kept(terms)
         places = [self._place(v, lowest) for v, _ in kept]
         if None in places:
             return self.dot_plain(kept)
@@ -155,6 +155,11 @@ class Builder:
             total = made if total is None else self.add(total, made)
         assert total is not None
         return total
+
+    def _kept(self, terms: Sequence[tuple[Value, Slots]]) -> list[tuple[Value, Slots]]:
+        """Without products with zeros; one of them where there are no others, which engines know to
+        take for zero."""
+        return [term for term in terms if self.vectors.any(term[1])] or list(terms[:1])
 
     def _products(
         self, terms: Sequence[tuple[Value, Slots]], depth: int, log_scale: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from eer.compiler.backend.levels import assign_levels, steps_of
 from eer.compiler.backend.plans import coarsest, nominal_scales
 from eer.compiler.backend.schedule import Rescaling, Step
 from eer.compiler.ir import interpret
-from eer.compiler.ir.tensor import TensorGraph
+from eer.compiler.ir.tensor import Polynomial, TensorGraph
 from eer.runtime.program import DotPlain, Rotate, infer_levels
 from tests.backend.networks import Net, planned, run_clear, seal_schedules
 
@@ -133,6 +134,27 @@ def test_an_input_is_one_ciphertext_where_rotations_are_worth_it() -> None:
     found = run_clear(scheduled, plan, emitted, inputs)
     for name, wanted in interpret.outputs(graph, inputs).items():
         np.testing.assert_allclose(found[name], wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("degree", range(2, 17))
+def test_polynomials_that_are_simpler_in_one_ciphertext_than_in_others(degree: int) -> None:
+    """All sums with plaintexts of the second ciphertext may be of zeros."""
+    net = Net(degree)
+    number = net.polynomial(net.input(32), degree)
+    node = net.nodes[number]
+    assert isinstance(node.op, Polynomial)
+    columns = node.op.chebyshev.copy()
+    for kept in ([0, 1], [1], [0, degree], [degree]):
+        zeros = np.setdiff1d(np.arange(degree + 1), kept)
+        columns[:, 16:] = node.op.chebyshev[:, 16:]
+        columns[zeros, 16:] = 0.0
+        net.nodes[number] = replace(node, op=replace(node.op, chebyshev=columns.copy()))
+        graph = net.graph(number)
+        scheduled, plan, emitted = planned(graph, 16)
+        inputs = inputs_of(graph, 1)
+        found = run_clear(scheduled, plan, emitted, inputs)
+        for name, wanted in interpret.outputs(graph, inputs).items():
+            np.testing.assert_allclose(found[name], wanted, atol=1e-9 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("make", KINDS)
