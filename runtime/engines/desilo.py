@@ -228,9 +228,12 @@ class DesiloEngine(CheckedEngine):
         """The library checks type, sizes and a checksum of what it reads."""
         try:
             with DesiloCall(f"read this {kind}"):
-                return self.resident(deserialize(bytes(payload)))
+                held = deserialize(bytes(payload))
         except EngineError as error:
             raise ArtifactError(error.reason) from error
+        # A GPU without room for it is no fault of what was read.
+        with DesiloCall(f"hold this {kind}"):
+            return self.resident(held)
 
 
 def _residues(data: bytes, n: int) -> list[Any]:
