@@ -56,7 +56,12 @@ def _load(source: Any, calibration: Any, options: Options) -> OnnxModel:
     if options.state:
         outputs = list(options.state)
     proto = export_torch(
-        source, example, input_names=names, output_names=outputs, whole=bool(options.state)
+        source,
+        example,
+        input_names=names,
+        output_names=outputs,
+        whole=bool(options.state),
+        keep=options.encrypt_weights,
     )
     return load_onnx(proto, roles)
 

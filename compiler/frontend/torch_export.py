@@ -11,9 +11,15 @@ from typing import Any
 
 import onnx
 
-from eer.runtime.errors import ModelError, UsageError
+from eer.runtime.errors import EerError, ModelError, UsageError
+
+from .importer import import_graph
+from .load import load_onnx
+from .roles import Roles
+from .torch_trace import trace
 
 _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "torch._dynamo")
+_MISSING = "pip install 'eer[torch]', or export the model elsewhere and give the .onnx file"
 
 
 @contextmanager
@@ -37,13 +43,19 @@ def export_torch(
     output_names: Sequence[str] | None = None,
     opset_version: int | None = None,
     whole: bool = False,
+    keep: Sequence[str] = (),
 ) -> onnx.ModelProto:
-    """Export a torch.nn.Module by `torch.onnx.export(dynamo=True)`.
+    """Export a torch.nn.Module to ONNX.
 
     `example` is one input or a tuple of them, tensors or arrays of shape [batch, ...]; only
     shapes and types matter. The batch axis becomes symbolic where the module allows it, and is 1
-    where it does not. With `whole`, `example` is exported as it is: no axis is the batch.
-    Raises ModelError with the exporter's reason where it fails.
+    where it does not. With `whole`, `example` is exported as it is: no axis is the batch. `keep`
+    are names of parameters that must be weights of the same names in the ONNX model.
+
+    The module is traced, which takes milliseconds, and the trace is taken if it can be compiled
+    and was seen to compute what the module does (ADR 24); otherwise torch.export has the last
+    word, which takes seconds and names the line of code of what it cannot do. Raises ModelError
+    with its reason where it fails.
     """
     torch = _torch()
     if not isinstance(module, torch.nn.Module):
@@ -52,38 +64,64 @@ def export_torch(
             hint="give the module itself, an .onnx path, or an ONNX model",
         )
     given = example if isinstance(example, tuple | list) else (example,)
-    tensors = [t if torch.is_tensor(t) else torch.as_tensor(t) for t in given]
+    tensors = tuple(t if torch.is_tensor(t) else torch.as_tensor(t) for t in given)
+    if not tensors:
+        raise UsageError("no example input was given", hint="give it the shape [batch, ...]")
     if not whole and any(t.ndim < 1 or len(t) < 1 for t in tensors):
         raise UsageError(
             "the example input has no batch axis", hint="give it the shape [batch, ...]"
         )
-    options: dict[str, Any] = {"opset_version": opset_version, "verbose": False, "dynamo": True}
-    options |= {"input_names": input_names, "output_names": output_names}
-    if not tensors:
-        raise UsageError("no example input was given", hint="give it the shape [batch, ...]")
-    if whole:
-        with _quiet(), _evaluating(module):
-            proto = _proto(_exported(torch, module, tuple(tensors), options))
-        proto.graph.name = type(module).__name__
-        return proto
+    names = {"input_names": input_names, "output_names": output_names}
+    options = {"opset_version": opset_version, **names}
     with _quiet(), _evaluating(module):
-        # torch.export takes an axis of length 1 in the example for a constant, so there are two.
-        two = tuple(t[:1].expand(2, *t.shape[1:]).contiguous() for t in tensors)
-        shapes = tuple({0: torch.export.Dim("batch")} for _ in two)
-        try:
-            program = torch.onnx.export(module, two, dynamic_shapes=shapes, **options)
-        # The exporter raises many kinds of errors; with a batch of 1 it may yet succeed.
-        except Exception:
-            one = tuple(t[:1].contiguous() for t in tensors)
-            program = _exported(torch, module, one, options)
-        proto = _proto(program)
+        proto = trace(module, tensors, whole, options)
+        if proto is None or not _compilable(proto, whole, keep):
+            proto = _exported(module, tensors, whole, options)
     proto.graph.name = type(module).__name__
     return proto
 
 
-def _exported(torch: Any, module: Any, example: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _compilable(proto: onnx.ModelProto, whole: bool, keep: Sequence[str]) -> bool:
+    weights = {t.name for t in proto.graph.initializer}
+    if not weights.issuperset(keep):
+        return False
     try:
-        return torch.onnx.export(module, example, **options)
+        import_graph(load_onnx(proto, Roles(whole=whole)))
+    except EerError:
+        return False
+    return True
+
+
+def _exported(
+    module: Any, tensors: tuple[Any, ...], whole: bool, options: dict[str, Any]
+) -> onnx.ModelProto:
+    """By torch.export, for several windows if it can be, else for one."""
+    import torch
+
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "onnxscript, which torch.onnx.export needs, is not installed", hint=_MISSING
+        ) from error
+    options = options | {"verbose": False, "dynamo": True}
+    if whole:
+        return _last(module, tensors, options)
+    # torch.export takes an axis of length 1 in the example for a constant, so there are two.
+    two = tuple(t[:1].expand(2, *t.shape[1:]).contiguous() for t in tensors)
+    shapes = tuple({0: torch.export.Dim("batch")} for _ in two)
+    try:
+        return _proto(torch.onnx.export(module, two, dynamic_shapes=shapes, **options))
+    # The exporter raises many kinds of errors; with a batch of 1 it may yet succeed.
+    except Exception:
+        return _last(module, tuple(t[:1].contiguous() for t in tensors), options)
+
+
+def _last(module: Any, example: tuple[Any, ...], options: dict[str, Any]) -> onnx.ModelProto:
+    import torch
+
+    try:
+        return _proto(torch.onnx.export(module, example, **options))
     except Exception as error:
         raise ModelError(
             f"torch.onnx.export failed: {_cause(error)}",
@@ -109,18 +147,10 @@ def _proto(program: Any) -> onnx.ModelProto:
 
 
 def _torch() -> Any:
-    """torch, once it is sure that its exporter can run."""
-    missing = "pip install 'eer[torch]', or export the model elsewhere and give the .onnx file"
     try:
         import torch
     except ImportError as error:
-        raise UsageError("PyTorch is not installed", hint=missing) from error
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            "onnxscript, which torch.onnx.export needs, is not installed", hint=missing
-        ) from error
+        raise UsageError("PyTorch is not installed", hint=_MISSING) from error
     return torch
 
 

@@ -116,7 +116,7 @@ def test_a_head_learns_under_encryption_what_autograd_learns(
     weight, bias = states[-1]
     scores = unseen["h"] @ weight.T + bias
     found = [head.decrypt(personal.run(head.encrypt({"input": h}))) for h in unseen["h"]]
-    values = np.concatenate([p.outputs["linear"] for p in found])
+    values = np.concatenate([p.outputs["output"] for p in found])
     np.testing.assert_allclose(values, scores, atol=5 * tolerance)
-    right = np.concatenate([p.classes["linear"] for p in found]) == unseen["y"].argmax(axis=1)
+    right = np.concatenate([p.classes["output"] for p in found]) == unseen["y"].argmax(axis=1)
     assert right.all()

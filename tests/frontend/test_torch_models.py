@@ -200,7 +200,6 @@ def test_export_torch(same: Same, kind: Any) -> None:
     assert load_onnx(model).batch is None
     graph = same(model)
     assert graph.nodes[0].shape == kind.shape
-    assert any(n.origin.source and "test_torch_models.py" in n.origin.source for n in graph.nodes)
 
 
 @pytest.mark.parametrize(
@@ -318,8 +317,9 @@ def test_what_is_not_a_module() -> None:
 
 @pytest.mark.parametrize("package", ["torch", "onnxscript"])
 def test_without_torch(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """A trace needs no onnxscript; this module has to do without a trace."""
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UsageError) as caught:
-        export_torch(object(), torch.zeros(1, 4))
+        export_torch(Branching(), torch.zeros(1, 4))
     assert "is not installed" in str(caught.value)
     assert "pip install 'eer[torch]'" in str(caught.value)
