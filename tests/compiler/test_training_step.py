@@ -88,7 +88,7 @@ def test_the_gradient_takes_no_arrangement() -> None:
     """Logits are left where the product with the windows, for the gradient, finds them."""
     model, _ = compiled(1)
     layers = {layer["name"]: layer for layer in model.report["layers"]}
-    gradient = next(v for n, v in layers.items() if "matmul_1" in n and v["kind"] == "product")
+    gradient = next(v for n, v in layers.items() if "MatMul_1" in n and v["kind"] == "product")
     assert gradient["method"].startswith("as it lies")
     assert gradient["cipher_products"] == 1
     assert gradient["rotations"] == int(np.log2(WINDOWS))
