@@ -20,6 +20,10 @@ SEAL_RINGS = (12, 13, 14, 15)
 DESILO_RINGS = (13, 14, 15, 16)
 DESILO_DEEPEST = 36
 
+_Precise = Sequence[tuple[float, Walk] | None]
+"""The most precise walk for each of MARGINS, with its precision."""
+
+
 
 def rings(engine: str, security: int = SECURITY_BITS) -> tuple[int, ...]:
     """log2 of the dimensions of the rings that there are for `engine`, the smallest first.
@@ -58,14 +62,28 @@ def schedules(engine: str, road: Road, prices: Prices) -> tuple[Schedule, ...]:
     return tuple(seal_schedules(road, prices))
 
 
+def drivable(engine: str, road: Road, prices: Prices) -> bool:
+    """Whether there is a schedule."""
+    if engine == "desilo":
+        return bool(schedules(engine, road, prices))
+    return any(walk is not None for walks in _putting_off(road, prices) for walk in walks)
+
+
 def seal_schedules(road: Road, prices: Prices) -> list[Schedule]:
     """Schedules that fit 128-bit security: for every precision the cheapest way of putting rescales
     off, at the highest precision that it has room for, and a rescale after every product."""
+    found = [s for walks in _putting_off(road, prices) for s in _schedules(road, walks)]
+    return sorted(found, key=lambda s: (prices.total(s.rescaling), -s.precision))
+
+
+def _putting_off(road: Road, prices: Prices) -> Iterator[_Precise]:
+    """The walks of every way of putting rescales off that is worth it."""
     eager = (False, *(True,) * road.depth)
     walks = {eager: _walks(road, eager)}
+    yield walks[eager]
     for number, margin in enumerate(MARGINS):
         reached = 0.0
-        for precision in PRECISIONS:
+        for precision in PRECISIONS[PRECISIONS <= road.highest(margin)].tolist():
             if precision <= reached:
                 continue
             pattern = cheapest(road, precision, prices, margin)
@@ -73,10 +91,9 @@ def seal_schedules(road: Road, prices: Prices) -> list[Schedule]:
                 continue
             if pattern not in walks:
                 walks[pattern] = _walks(road, pattern)
+                yield walks[pattern]
             best = walks[pattern][number]
             reached = precision if best is None else best[0]
-    found = [s for each in walks.values() for s in _schedules(road, each)]
-    return sorted(found, key=lambda s: (prices.total(s.rescaling), -s.precision))
 
 
 def rescaling_as(road: Road, rescales: tuple[bool, ...]) -> list[Schedule]:
@@ -84,12 +101,11 @@ def rescaling_as(road: Road, rescales: tuple[bool, ...]) -> list[Schedule]:
     return _schedules(road, _walks(road, rescales))
 
 
-def _walks(road: Road, rescales: tuple[bool, ...]) -> list[tuple[float, Walk] | None]:
-    """The most precise walk for each of MARGINS."""
+def _walks(road: Road, rescales: tuple[bool, ...]) -> _Precise:
     return [road.most_precise(rescales, margin) for margin in MARGINS]
 
 
-def _schedules(road: Road, walks: Sequence[tuple[float, Walk] | None]) -> list[Schedule]:
+def _schedules(road: Road, walks: _Precise) -> list[Schedule]:
     made = [_schedule(road, *walk) for walk in walks if walk is not None]
     # With more room for key switching or less the best is often the same.
     return list({(s.params, s.rescaling): s for s in made}.values())

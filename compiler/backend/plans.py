@@ -19,7 +19,7 @@ from .assemble import Lowered, Sample, Target, assemble, identified
 from .builder import COARSEST
 from .emit import emit
 from .gains import Gains
-from .parameters import schedules
+from .parameters import drivable, schedules
 from .planner import Plan, plan_graph
 from .predict import predict
 from .prices import Prices
@@ -116,7 +116,7 @@ class Plans:
         road = Road(self.steps, headroom, log_n, Gains.none(len(self.steps)))
         offered = schedules(target.engine, road, guessed)
         least = replace(road, gains=Gains.of(graph, self.values))
-        if not offered or not schedules(target.engine, least, guessed):
+        if not offered or not drivable(target.engine, least, guessed):
             return None
         slots = offered[0].params.slots
         if target.batch > slots:

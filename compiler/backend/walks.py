@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil, floor, inf, log2
+from math import floor, inf, log2
 
 import numpy as np
 
 from eer.runtime.params import MAX_LOG_QP_128
+from eer.runtime.program import Vector
 
 from .gains import Gains
 from .primes import enough_primes
@@ -18,7 +19,7 @@ from .schedule import LARGEST_PRIME, SMALLEST_RESCALE, Step
 LEAST_PRECISION, MOST_PRECISION = 9.0, 32.0
 """Bits of precision below which a schedule is of no use, and beyond which nobody needs more."""
 
-PRECISIONS = tuple(float(p) for p in np.arange(LEAST_PRECISION, MOST_PRECISION + 1, 0.25))
+PRECISIONS = np.arange(LEAST_PRECISION, MOST_PRECISION + 1, 0.25)
 """Those that are tried, in bits."""
 
 HIDING = 8
@@ -33,11 +34,11 @@ With a special prime of the largest prime's size it errs by about 2^(log2(N) + 6
 MARGINS = (0, HIDING // 2, HIDING)
 """Those that are tried: what products leave at higher scales takes fewer bits to hide."""
 
-FILLS = (4.0, 3.0, 2.0, 1.0, 0.0)
+FILLS = np.array((4.0, 3.0, 2.0, 1.0, 0.0))
 """Bits by which all is made more precise but what bounds the precision, if there is room."""
 
 
-TAILS = (6.0, 5.0, 4.0, 3.0, 2.0)
+TAILS = np.array((6.0, 5.0, 4.0, 3.0, 2.0))
 """Bits by which a walk with a fine end leaves more at the last rescale."""
 
 NEGLIGIBLE = 1e-6
@@ -121,6 +122,14 @@ class Road:
         elif drop >= SMALLEST_RESCALE:
             yield drop, product - drop
 
+    def highest(self, margin: int) -> float:
+        """The precision above which all primes together are too large whatever is put off, if the
+        special prime has `margin` bits more than the scale of outputs takes."""
+        lowest = self.lowest(0.0)
+        added = sum(self.product(d, lowest, 0.0) - lowest for d in range(1, self.depth + 1))
+        left = self.budget - margin - added - 2 * (lowest + self.headroom)
+        return left / (self.depth + 2) + NEGLIGIBLE
+
     def most_precise(self, rescales: tuple[bool, ...], margin: int) -> tuple[float, Walk] | None:
         """The highest precision at which there is a walk with rescales where `rescales` says so,
         from depth d to d - 1 in entry d, and the walk.
@@ -131,107 +140,104 @@ class Road:
         have too few bits to drop at a low one, and small primes run out.
         """
         walks = _Walks.of(self, rescales, margin)
-        for precision in reversed(PRECISIONS):
-            if precision > walks.highest or walks.at(precision) is None:
-                continue
-            # What is left of the modulus makes all more precise but what bounds the precision.
-            filled = ((fill, walks.at(precision, fill)) for fill in FILLS)
-            fill, filled_walk = next((f, w) for f, w in filled if w is not None)
-            ends = (walks.at(precision, fill, tail) for tail in TAILS) if self.fine_end else ()
-            return precision, next((walk for walk in ends if walk is not None), filled_walk)
-        return None
+        precisions = PRECISIONS[PRECISIONS <= walks.highest][::-1]
+        found = walks.first(precisions)
+        if found is None:
+            return None
+        # What is left of the modulus makes all more precise but what bounds the precision.
+        precision = precisions[found[0] : found[0] + 1]
+        filled = walks.first(precision, FILLS)
+        assert filled is not None
+        ended = walks.first(precision, FILLS[filled[0]], TAILS) if self.fine_end else None
+        return float(precision[0]), (ended or filled)[1]
 
 
 @dataclass(frozen=True, slots=True)
 class _Walks:
     """Walks that rescale where `rescales` says so, with a margin as in `Road.most_precise`.
 
-    `last` is the depth of the last rescale. Products from depth d on add `rest[d]` and d times the
-    precision to the scale at least; `room[d]` is what rescales from there on and the base can take
-    of it, and `most` all that there can be of scale and of what was dropped before. These end ways
-    that lead nowhere early.
+    `last` is the depth of the last rescale. No walk is more precise than `highest`: above it, what
+    products add at least is more than primes can take.
     """
 
     road: Road
     rescales: tuple[bool, ...]
     margin: int
     last: int
-    rest: tuple[float, ...]
-    room: tuple[float, ...]
-    most: float
+    highest: float
 
     @classmethod
     def of(cls, road: Road, rescales: tuple[bool, ...], margin: int) -> _Walks:
-        rest, room = [0.0], [LARGEST_PRIME - road.headroom + NEGLIGIBLE]
-        for depth in range(1, road.depth + 1):
-            # No product of ciphertexts adds less than the lowest scale.
-            plain = road.steps[depth] is Step.PLAIN
-            least = road.rounding + road.gains.weights[depth] if plain else road.lowest(0.0)
-            rest.append(rest[-1] + least)
-            room.append(room[-1] + rescales[depth] * (LARGEST_PRIME - margin))
-        last = next((d for d in range(1, road.depth + 1) if rescales[d]), 0)
+        # No product of ciphertexts adds less than the lowest scale.
+        rest = sum(
+            road.rounding + road.gains.weights[d] if step is Step.PLAIN else road.lowest(0.0)
+            for d, step in enumerate(road.steps[1:], start=1)
+        )
+        drops = sum(rescales)
+        room = LARGEST_PRIME + drops * (LARGEST_PRIME - margin)
         # The base holds what is not dropped, and the special prime is no smaller than any other.
-        primes = 1 + sum(rescales)
-        most = road.budget * primes / (primes + 1) - road.headroom + NEGLIGIBLE
-        return cls(road, rescales, margin, last, tuple(rest), tuple(room), most)
+        most = road.budget * (1 + drops) / (2 + drops)
+        within = min(room, most) - road.headroom - rest - road.lowest(0.0)
+        last = next((d for d in range(1, road.depth + 1) if rescales[d]), 0)
+        return cls(road, rescales, margin, last, within / (road.depth + 1) + NEGLIGIBLE)
 
-    @property
-    def highest(self) -> float:
-        """The precision above which what products add is too much at the first of them already."""
-        road = self.road
-        within = min(self.room[-1], self.most) - self.rest[-1] - road.lowest(0.0)
-        return within / (road.depth + 1) + NEGLIGIBLE
+    def first(
+        self, precision: Vector, fill: Vector | float = 0.0, tail: Vector | float = 0.0
+    ) -> tuple[int, Walk] | None:
+        """The first of some walks that there is, and its number: of these precisions, with `fill`
+        bits more for weights and for what rescales leave, `tail` bits for what the last one does.
 
-    def at(self, precision: float, fill: float = 0.0, tail: float = 0.0) -> Walk | None:
-        """The one of this precision, with `fill` bits more for weights and for what rescales leave,
-        `tail` bits for what the last one does; None where an operation would be less precise, a
-        value above its modulus, the primes too many, or all together larger than is secure."""
+        There is none where an operation would be less precise, a value above its modulus, the
+        primes too many, or all together larger than is secure.
+        """
         road, gains, largest = self.road, self.road.gains, LARGEST_PRIME - self.margin
-        lowest, rounding = road.lowest(precision), road.rounding
-        scale, dropped = lowest, 0
-        scales, drops = [scale], [0.0]
-        switched = inf if road.depth else scale
+        lowest = road.lowest(0.0) + precision
+        scale, dropped = lowest + 0.0 * (fill + tail), 0.0
+        possible = np.ones(scale.shape, dtype=bool)
+        scales, drops = [scale], []
+        switched = np.full(scale.shape, inf) if road.depth else scale
         for depth in range(road.depth, 0, -1):
-            wanted = scale + self.rest[depth] + depth * precision
-            if wanted > self.room[depth] or wanted + dropped > self.most:
-                return None
-            before, step, drop = scale, road.steps[depth], 0
+            before, step, drop = scale, road.steps[depth], np.zeros(scale.shape)
             plain = step is Step.PLAIN
-            product = 2 * scale
+            scale = 2 * before
             if plain:
-                product = scale + rounding + (precision + (gains.weights[depth] + fill))
-            scale = product
+                scale = before + road.rounding + (precision + (gains.weights[depth] + fill))
             if self.rescales[depth]:
-                more = fill if depth > self.last else tail
-                landing = lowest + (gains.landing[depth] + more)
-                drop = min(floor(product - landing), largest)
-                scale = product - drop
-                if drop < SMALLEST_RESCALE:
-                    if not plain:
-                        return None
-                    drop, scale = SMALLEST_RESCALE, landing
+                landing = lowest + (gains.landing[depth] + (fill if depth > self.last else tail))
+                drop = np.minimum(np.floor(scale - landing), largest)
+                scale = scale - drop
+                few = drop < SMALLEST_RESCALE
+                if plain:
+                    drop = np.where(few, float(SMALLEST_RESCALE), drop)
+                    scale = np.where(few, landing, scale)
+                else:
+                    possible &= ~few
             elif step is Step.KEPT:
                 return None
-            dropped += drop
+            dropped = dropped + drop
             scales.append(scale)
-            drops.append(float(drop))
+            drops.append(drop)
             # Products of ciphertexts switch keys before they rescale, folds after.
-            switched = min(switched, scale if plain else scale + drop)
+            switched = np.minimum(switched, scale if plain else scale + drop)
             if self.margin == HIDING and plain:
-                switched = min(switched, before)
-        base = max(ceil(scale + road.headroom), SMALLEST_RESCALE)
-        special = int(max(base, *drops)) + max(0, ceil(lowest + HIDING - switched))
+                switched = np.minimum(switched, before)
+        base = np.maximum(np.ceil(scale + road.headroom), SMALLEST_RESCALE)
+        special = np.maximum.reduce([base, *drops])
+        special = special + np.maximum(0.0, np.ceil(lowest + HIDING - switched))
+        possible &= np.maximum(base, special) <= LARGEST_PRIME
+        possible &= base + dropped + special <= road.budget
+        modulus = base
         # Depth 0 first; nothing is dropped before the products from the deepest on.
-        made = Walk(tuple(reversed(scales)), (0.0, *reversed(drops[1:])), base, special)
-        return made if self._possible(made) else None
-
-    def _possible(self, walk: Walk) -> bool:
-        road, modulus = self.road, float(walk.base)
-        for scale, drop in zip(walk.log_scales, walk.drops, strict=True):
-            modulus += drop
-            if scale + road.headroom > modulus:
-                return False
-        primes = (*walk.chain, walk.special)
-        if max(walk.base, walk.special) > LARGEST_PRIME or sum(primes) > road.budget:
-            return False
-        return enough_primes(primes, road.log_n)
+        for held, drop in zip(reversed(scales), (0.0, *reversed(drops)), strict=True):
+            modulus = modulus + drop
+            possible &= held + road.headroom <= modulus
+        for number in np.flatnonzero(possible):
+            walk = Walk(
+                tuple(float(s[number]) for s in reversed(scales)),
+                (0.0, *(float(d[number]) for d in reversed(drops))),
+                int(base[number]),
+                int(special[number]),
+            )
+            if enough_primes((*walk.chain, walk.special), road.log_n):
+                return int(number), walk
+        return None
