@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 from onnx import helper
-from onnx.reference import ReferenceEvaluator
 
 from .problems import Unsupported
 from .value import Array
@@ -17,6 +16,9 @@ def evaluate_node(
     node: onnx.NodeProto, opset: int, arrays: Sequence[Array | None]
 ) -> tuple[Array, ...]:
     """The node's outputs; `None` stands for an optional input that is left out."""
+    # Slow to import, and seldom needed.
+    from onnx.reference import ReferenceEvaluator
+
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     names = [f"i{k}" if a is not None else "" for k, a in enumerate(arrays)]

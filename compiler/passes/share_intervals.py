@@ -14,8 +14,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ..ir.tensor import Polynomial, TensorGraph, Vector
 
@@ -73,11 +71,20 @@ def _alike(keys: Vector) -> Index:
         np.unique(np.floor(units + moved), axis=1, return_inverse=True)[1].reshape(-1)
         for moved in (0.0, 0.5)
     )
-    count = len(first)
-    ones = np.ones(count, dtype=bool)
-    links = coo_array((ones, (first, second + count)), shape=(2 * count, 2 * count))
-    found: Index = connected_components(links, directed=False)[1][first]
-    return found
+    group = np.arange(len(first))
+    while True:
+        # Whatever is linked has the lowest number of any.
+        linked = _lowest(_lowest(group, first), second)
+        if np.array_equal(linked, group):
+            return group
+        group = linked
+
+
+def _lowest(numbers: Index, group: Index) -> Index:
+    """For each entry the lowest number in its group."""
+    lowest = np.full(len(group), len(group))
+    np.minimum.at(lowest, group, numbers)
+    return lowest[group]
 
 
 def _agree(

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from ..ir.tensor import Output, Vector
@@ -15,6 +14,9 @@ CLASS_POSTS = ("softmax", "log_softmax", "argmax")
 
 RAW_SLACK = 10.0
 """Raw scores may err by so many tolerances of their standard deviation, labels permitting."""
+
+CLOSE = 1e-4
+"""How closely the logarithm of an admissible deviation is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +132,15 @@ def _expected_flips(margins: Vector, sigma: float) -> float:
 
 
 def _admissible(margins: Vector, limit: float) -> float:
-    """The largest deviation of errors in the margin with expected flips within the limit."""
+    """The largest deviation of errors in the margin with expected flips within the limit, of those
+    that are neither much smaller nor much larger than all margins: by bisection of its logarithm.
+    """
     largest = max(float(np.abs(margins).max()), 1e-12)
-
-    def excess(log_sigma: float) -> float:
-        return _expected_flips(margins, largest * float(np.exp(log_sigma))) - limit
-
-    if excess(5.0) <= 0.0:
-        return largest * float(np.exp(5.0))
-    if excess(-25.0) >= 0.0:
-        return largest * float(np.exp(-25.0))
-    return largest * float(np.exp(brentq(excess, -25.0, 5.0, xtol=1e-3)))
+    low, high = -25.0, 5.0
+    while high - low > CLOSE:
+        middle = (low + high) / 2
+        if _expected_flips(margins, largest * float(np.exp(middle))) <= limit:
+            low = middle
+        else:
+            high = middle
+    return largest * float(np.exp((low + high) / 2))

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from ..cost import OPERATIONS, SQUARE, CostModel, Costs, Terms
 from .measure import Measured, Measurement
@@ -25,6 +24,9 @@ def fit(measured: Measured, device: str) -> Costs:
 def _fit_ring(measurements: Sequence[Measurement], log_n: int) -> dict[str, Terms]:
     """Every expression is linear in the model's terms, so that each column of the design matrix
     is the model with one of them at 1 and the others at 0."""
+    # Slow to import, and seldom needed.
+    from scipy.optimize import nnls
+
     wanted = [(o, k) for o in OPERATIONS for k in range(3 if o in SQUARE else 2)]
     units = [_model(log_n, {(o, k): 1.0}) for o, k in wanted]
     design: NDArray[np.float64] = np.array([[m.expression(u) for u in units] for m in measurements])
