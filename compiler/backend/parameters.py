@@ -24,7 +24,6 @@ _Precise = Sequence[tuple[float, Walk] | None]
 """The most precise walk for each of MARGINS, with its precision."""
 
 
-
 def rings(engine: str, security: int = SECURITY_BITS) -> tuple[int, ...]:
     """log2 of the dimensions of the rings that there are for `engine`, the smallest first.
 
@@ -83,7 +82,7 @@ def _putting_off(road: Road, prices: Prices) -> Iterator[_Precise]:
     yield walks[eager]
     for number, margin in enumerate(MARGINS):
         reached = 0.0
-        for precision in PRECISIONS[PRECISIONS <= road.highest(margin)].tolist():
+        for precision in PRECISIONS[road.highest(margin) >= PRECISIONS].tolist():
             if precision <= reached:
                 continue
             pattern = cheapest(road, precision, prices, margin)

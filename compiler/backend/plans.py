@@ -156,14 +156,18 @@ class Plans:
         noise: dict[str, Vector] | None = None
         simulator = Simulator(lowered.client, lowered.server.program, 0)
         looks, at_once = [*FIRST_LOOKS, *range(few, len(order), FEW), len(order)], 0.0
-        for known in range(batch, len(order) + batch, batch):
-            at = order[known - batch : known]
+        known = 0
+        while known < len(order):
+            # The first message, and those up to the next look.
+            messages = -(-(looks[0] - known) // batch) if known else 1
+            at = order[known : known + messages * batch]
+            known += messages * batch
             found = simulator.run({name: rows[at] for name, rows in sample.inputs.items()})
             for name, rows in found.items():
                 outputs[name][at] = rows
             # Idle slots count: one that outgrows the modulus, by noise alone even, wraps all.
             missing = missing_bits(simulator.excess, spare_bits)
-            at_once = missing if known == batch else at_once
+            at_once = missing if len(at) == known == batch else at_once
             if missing == inf or (at_once and not whole):
                 return Tried(missing=missing)
             if known < looks[0]:

@@ -34,6 +34,9 @@ above all: with a polynomial of degree 28 the largest of 64 windows differs by m
 between seven seeds."""
 
 
+AT_ONCE = 1 << 15
+"""Slots of all messages that are simulated at once: values stay in a processor's cache."""
+
 UNCHANGED = ("prepare_plain", "level", "scale", "rotate", "rotate_many", "conjugate", "negate")
 """What leaves slots as large as they were, at the same level, or makes none."""
 
@@ -64,13 +67,7 @@ def simulate(
 ) -> Simulation:
     """Run `program` on windows [windows, elements] of each input, `client.batch` at a time."""
     simulator = Simulator(client, program, noise_seed)
-    windows = len(next(iter(inputs.values())))
-    each = [
-        simulator.run({name: rows[start : start + client.batch] for name, rows in inputs.items()})
-        for start in range(0, windows, client.batch)
-    ]
-    outputs = {name: np.concatenate([found[name] for found in each]) for name in each[0]}
-    return Simulation(outputs, simulator.excess)
+    return Simulation(simulator.run(inputs), simulator.excess)
 
 
 class Simulator:
@@ -100,21 +97,46 @@ class Simulator:
         return self._watched.excess
 
     def run(self, inputs: Mapping[str, Vector]) -> dict[str, Vector]:
-        """Outputs [windows, elements] by name for one message of such windows of each input."""
+        """Outputs [windows, elements] by name for such windows of each input, `client.batch` to a
+        message and as many messages at once as are quickest."""
+        windows = len(next(iter(inputs.values())))
+        together = self._client.batch * max(1, AT_ONCE // self._engine.slots)
+        each = [
+            self._run({name: rows[start : start + together] for name, rows in inputs.items()})
+            for start in range(0, windows, together)
+        ]
+        return {name: np.concatenate([found[name] for found in each]) for name in each[0]}
+
+    def _run(self, inputs: Mapping[str, Vector]) -> dict[str, Vector]:
         client, engine = self._client, self._engine
         windows = len(next(iter(inputs.values())))
+        starts = range(0, windows, client.batch)
+        messages = [
+            list(_packed(client, {n: rows[k : k + client.batch] for n, rows in inputs.items()}))
+            for k in starts
+        ]
         ciphers = [
-            engine.encrypt(self._key, vector, level, client.input_scale)
-            for vector, level in zip(_packed(client, inputs), client.input_levels, strict=True)
+            engine.stacked([engine.encrypt(self._key, v, level, client.input_scale) for v in each])
+            for each, level in zip(zip(*messages, strict=True), client.input_levels, strict=True)
         ]
         for cipher in ciphers:
             self._watched.note(cipher)
+        answers = [engine.unstacked(cipher) for cipher in self._executor.run(ciphers)]
         decrypted = [
-            engine.decrypt(self._key, cipher, imaginary=number in client.complex_answers)
-            for number, cipher in enumerate(self._executor.run(ciphers))
+            [
+                engine.decrypt(self._key, cipher, imaginary=number in client.complex_answers)
+                for number, cipher in enumerate(answer)
+            ]
+            for answer in zip(*answers, strict=True)
         ]
         return {
-            spec.name: unpack_windows(decrypted, spec, windows, client.batch).reshape(windows, -1)
+            spec.name: np.concatenate(
+                [
+                    unpack_windows(own, spec, count, client.batch).reshape(count, -1)
+                    for k, own in zip(starts, decrypted, strict=True)
+                    for count in [min(client.batch, windows - k)]
+                ]
+            )
             for spec in client.outputs
         }
 
@@ -154,12 +176,14 @@ class _Watched:
         parts = values.view(np.float64)
         if self._batch == 1:
             # Not by BLAS: its threads would wait for each other at every value.
-            squares = np.einsum("s,s", parts, parts)
+            squares = np.einsum("ms,ms->m", parts, parts)
         else:
             # Of real and imaginary parts, window by window.
-            each = parts.reshape(values.size // self._batch, -1)
-            squares = np.einsum("sb,sb->b", each, each).reshape(self._batch, -1).sum(axis=1).max()
-        largest = float(squares) * self._batch / values.size
+            messages, slots = values.shape
+            each = parts.reshape(messages, slots // self._batch, -1)
+            sums = np.einsum("msb,msb->mb", each, each)
+            squares = sums.reshape(messages, self._batch, -1).sum(axis=2)
+        largest = float(squares.max()) * self._batch / values.shape[1]
         if largest == 0:
             return
         bits = log2(largest) / 2 + log2(self._inner.scale(cipher)) + 1

@@ -140,7 +140,7 @@ class Road:
         have too few bits to drop at a low one, and small primes run out.
         """
         walks = _Walks.of(self, rescales, margin)
-        precisions = PRECISIONS[PRECISIONS <= walks.highest][::-1]
+        precisions = PRECISIONS[walks.highest >= PRECISIONS][::-1]
         found = walks.first(precisions)
         if found is None:
             return None
@@ -192,9 +192,9 @@ class _Walks:
         """
         road, gains, largest = self.road, self.road.gains, LARGEST_PRIME - self.margin
         lowest = road.lowest(0.0) + precision
-        scale, dropped = lowest + 0.0 * (fill + tail), 0.0
+        scale: Vector = lowest + 0.0 * (fill + tail)
         possible = np.ones(scale.shape, dtype=bool)
-        scales, drops = [scale], []
+        scales, drops = [scale], list[Vector]()
         switched = np.full(scale.shape, inf) if road.depth else scale
         for depth in range(road.depth, 0, -1):
             before, step, drop = scale, road.steps[depth], np.zeros(scale.shape)
@@ -214,7 +214,6 @@ class _Walks:
                     possible &= ~few
             elif step is Step.KEPT:
                 return None
-            dropped = dropped + drop
             scales.append(scale)
             drops.append(drop)
             # Products of ciphertexts switch keys before they rescale, folds after.
@@ -225,10 +224,10 @@ class _Walks:
         special = np.maximum.reduce([base, *drops])
         special = special + np.maximum(0.0, np.ceil(lowest + HIDING - switched))
         possible &= np.maximum(base, special) <= LARGEST_PRIME
-        possible &= base + dropped + special <= road.budget
-        modulus = base
-        # Depth 0 first; nothing is dropped before the products from the deepest on.
-        for held, drop in zip(reversed(scales), (0.0, *reversed(drops)), strict=True):
+        possible &= sum(drops, base + special) <= road.budget
+        modulus: Vector = base
+        # From depth 1 on; the base holds what there is at depth 0.
+        for held, drop in zip(reversed(scales[:-1]), reversed(drops), strict=True):
             modulus = modulus + drop
             possible &= held + road.headroom <= modulus
         for number in np.flatnonzero(possible):

@@ -8,8 +8,8 @@ engine and a real one is CKKS noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -82,28 +82,39 @@ class ClearEngine(CheckedEngine):
         self._mean_gain = _mean_gain(self.slots) if noise else np.zeros(0)
         self._switch_deviations: dict[int, float | Vector] = {}
 
+    def stacked(self, ciphers: Sequence[Ciphertext]) -> Ciphertext:
+        """Ciphertexts of one key, level and scale as one: what is done to it is done to each."""
+        return replace(ciphers[0], handle=np.stack([c.handle for c in ciphers]))
+
+    def unstacked(self, a: Ciphertext) -> list[Ciphertext]:
+        return [replace(a, handle=row) for row in a.handle]
+
     def noisy(self, values: Slots, deviation: float | Vector, scale: float) -> Slots:
         """`values` with Gaussian noise of this deviation (of all slots or each) over the scale."""
-        if self._noise is None:
+        if self._noise is None or (isinstance(deviation, float) and not deviation):
             return values
         deviation = deviation / scale
-        if not self._noise.imaginary:
-            shifted: Slots = values + self._drawn() * deviation
-            return shifted
-        noise = np.empty(self.slots, dtype=np.complex128)
-        np.multiply(self._drawn(), deviation, out=noise.real)
-        np.multiply(self._drawn(), deviation, out=noise.imag)
-        noise += values
-        return noise
+        imaginary = self._noise.imaginary
+        noise = np.empty(values.shape, np.complex128 if imaginary else np.float64)
+        for part in (noise.real, noise.imag) if imaginary else (noise.real,):
+            rows = part.reshape(-1, self.slots)
+            for row, drawn in zip(rows, self._drawn(len(rows)), strict=True):
+                np.multiply(drawn, deviation, out=row)
+        # In place, unless the values have imaginary parts and their noise does not.
+        held = noise if imaginary or not np.iscomplexobj(values) else None
+        shifted: Slots = np.add(noise, values, out=held)
+        return shifted
 
-    def _drawn(self) -> Vector:
-        """[slots]: normal with a deviation of 1. To draw them anew would take most of the time of a
-        simulation; a stretch of a long pool is as good, since hardly two ever start together."""
-        start = int(self._rng.integers(POOL - self.slots))
-        return self._pool[start : start + self.slots]
+    def _drawn(self, count: int) -> Iterator[Vector]:
+        """So many [slots]: normal with a deviation of 1. To draw them anew would take most of the
+        time of a simulation; stretches of a long pool are as good, since hardly two ever start
+        together."""
+        slots = self.slots
+        for start in self._rng.integers(POOL - slots, size=count).tolist():
+            yield self._pool[start : start + slots]
 
     def slots_of(self, a: Ciphertext) -> Slots:
-        """What the slots of `a` hold, imaginary parts as well."""
+        """What the slots of `a` hold, imaginary parts as well: [slots], or [ciphertexts, slots]."""
         values: Slots = a.handle
         return values
 
@@ -121,10 +132,13 @@ class ClearEngine(CheckedEngine):
             return values.copy()
         deviation = math.sqrt(self.encoding_variance(values)) / scale
         period = _period(values)
-        errors = self._drawn()[:period] * deviation
+        real, imaginary = self._drawn(2)
+        errors = real[:period] * deviation
         if self._noise.imaginary and _is_complex(values):
-            errors = errors + 1j * (self._drawn()[:period] * deviation)
-        found: Slots = values + np.tile(errors, self.slots // period)
+            errors = errors + 1j * (imaginary[:period] * deviation)
+        found: Slots = values + (
+            errors if period == self.slots else np.tile(errors, self.slots // period)
+        )
         return found
 
     def rescale_variance(self, parts: int = 2) -> float:
@@ -192,7 +206,7 @@ class ClearEvaluator(CheckedEvaluator):
         return self._engine.rounded(values, scale)
 
     def _rotate(self, a: Ciphertext, step: int) -> Slots:
-        turned = np.concatenate((a.handle[step:], a.handle[:step]))
+        turned = np.concatenate((a.handle[..., step:], a.handle[..., :step]), axis=-1)
         return self._engine.noisy(turned, self._engine.switch_deviation(a.level), a.scale)
 
     def _conjugate(self, a: Ciphertext) -> Slots:

@@ -57,6 +57,31 @@ def test_the_noise_model_is_reproducible() -> None:
         assert not np.array_equal(error, other[name])
 
 
+def test_stacked_ciphertexts_are_each_computed_with() -> None:
+    def run(ev: Evaluator, a: Any) -> Any:
+        turned = ev.rotate_add(ev.conjugate(a), 1)
+        plain = ev.prepare_plain(np.linspace(0, 1, PARAMS.slots), 2, SCALE)
+        return ev.dot_cipher([(x, x) for x in [ev.dot_plain([turned, a], [plain, plain])]])
+
+    inputs = np.random.default_rng(5).uniform(-1, 1, (3, PARAMS.slots))
+    for noise in (None, _noise(1)):
+        engine = ClearEngine(PARAMS, noise)
+        key, data = engine.generate_keys((1,), conjugation=2)
+        ev = engine.evaluator(engine.load_evaluation_keys(data, key.key_id, (1,), True))
+        ciphers = [engine.encrypt(key, x, 2, SCALE) for x in inputs]
+        alone = np.array([engine.decrypt(key, run(ev, c)) for c in ciphers])
+        stacked = run(ev, engine.stacked(ciphers))
+        together = np.array([engine.decrypt(key, c) for c in engine.unstacked(stacked)])
+        if noise is None:
+            assert np.array_equal(together, alone)
+        else:
+            errors = together - alone
+            deviations = errors.std(axis=1)
+            assert deviations.min() > 1e-9
+            assert deviations.max() < 1.1 * deviations.min()
+            assert np.abs(np.corrcoef(errors)[np.triu_indices(3, 1)]).max() < 0.1
+
+
 def test_the_noise_model_has_the_size_of_real_noise() -> None:
     modelled = _errors(ClearEngine(PARAMS, _noise(1)))
     real = _errors(open_engine(PARAMS, "seal"))
