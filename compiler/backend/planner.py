@@ -112,11 +112,8 @@ def plan_graph(
 
     Raises ParameterError where some map has no plan.
     """
-    levels = assign_levels(graph)
-    rescaling = rescaling or Rescaling.eager(max(levels, default=0))
-    start = Plan(slots, levels, rescaling, {}, {}, 0.0)
-    after = left_over(graph, slots, rescaling, cost)
-    looking = _Looking(graph, alignment_groups(graph), cost, search, after)
+    depth = max(assign_levels(graph), default=0)
+    looking, start = _begun(graph, slots, cost, search, rescaling or Rescaling.eager(depth))
     # What cannot cost less in the end than a whole plan, quickly found, cannot win.
     quick = _best(looking, start, 1, inf)
     limit = inf if isinstance(quick, int) else quick.milliseconds * ROUNDING
@@ -131,6 +128,29 @@ def plan_graph(
             hint="make the layer smaller, or compile with a smaller batch",
         )
     return replace(best, affine={number: made.settled() for number, made in best.affine.items()})
+
+
+def takes_longer(
+    graph: TensorGraph,
+    slots: int,
+    cost: CostModel,
+    search: Search,
+    rescaling: Rescaling,
+    limit: float,
+) -> bool:
+    """Whether no plan is found that may take no more than `limit` milliseconds: by the estimates of
+    the search, which leave out what it takes to match scales."""
+    looking, start = _begun(graph, slots, cost, search, rescaling)
+    beams = (1, search.beam)
+    return all(isinstance(_best(looking, start, beam, limit), int) for beam in beams)
+
+
+def _begun(
+    graph: TensorGraph, slots: int, cost: CostModel, search: Search, rescaling: Rescaling
+) -> tuple[_Looking, Plan]:
+    after = left_over(graph, slots, rescaling, cost)
+    start = Plan(slots, assign_levels(graph), rescaling, {}, {}, 0.0)
+    return _Looking(graph, alignment_groups(graph), cost, search, after), start
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,7 @@ from .builder import COARSEST
 from .emit import emit
 from .gains import Gains
 from .parameters import drivable, schedules
-from .planner import Plan, plan_graph
+from .planner import Plan, plan_graph, takes_longer
 from .predict import predict
 from .prices import Prices
 from .refusals import batch_too_large
@@ -97,8 +97,8 @@ class Plans:
         return schedules(self.target.engine, self.road(log_n, headroom, known), known.prices)
 
     def on_ring(self, log_n: int, headroom: int) -> Known | None:
-        """The plan on the ring 2^log_n; None where there are no schedules. Raises ParameterError
-        where there is no plan."""
+        """The plan on the ring 2^log_n; None where there are no schedules, or where it is clear
+        before that all are slower than the limit. Raises ParameterError where there is no plan."""
         if log_n not in self.found:
             try:
                 self.found[log_n] = self._planned(log_n, headroom)
@@ -121,8 +121,15 @@ class Plans:
         slots = offered[0].params.slots
         if target.batch > slots:
             raise batch_too_large(target, slots)
+        slots //= target.batch
+        if self.limit < inf:
+            possible = schedules(target.engine, least, guessed)
+            lowest = Rescaling.lowest([s.rescaling for s in possible])
+            if takes_longer(graph, slots, cost, target.search, lowest, self.limit):
+                self.slower = True
+                return None
         usual = next((s for s in offered if s.precision >= USUAL_PRECISION), offered[-1])
-        plan = plan_graph(graph, slots // target.batch, cost, target.search, usual.rescaling)
+        plan = plan_graph(graph, slots, cost, target.search, usual.rescaling)
         eager = replace(plan, rescaling=Rescaling.eager(len(self.steps) - 1))
         prices = Prices.of(emit(graph, eager).program, cost)
         return Known(plan, prices, Gains.of(graph, self.values, plan))

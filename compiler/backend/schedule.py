@@ -7,8 +7,10 @@ to the scale: with half as many primes everything is cheaper, key switches three
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import pairwise
 from math import ceil, log2
 
 from eer.runtime.params import CkksParams
@@ -44,6 +46,14 @@ class Rescaling:
     def eager(cls, depth: int) -> Rescaling:
         """A rescale after every product, by as much as the engine likes."""
         return cls((False, *(True,) * depth), (None,) * (depth + 1), (0.0,) * (depth + 1))
+
+    @classmethod
+    def lowest(cls, several: Sequence[Rescaling]) -> Rescaling:
+        """At every depth the lowest level that any of `several` has there."""
+        depth = several[0].depth
+        levels = [min(r.level(d) for r in several) for d in range(depth + 1)]
+        rescales = (False, *(below < level for below, level in pairwise(levels)))
+        return replace(cls.eager(depth), rescales=rescales)
 
     @property
     def depth(self) -> int:

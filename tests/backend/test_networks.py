@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from eer.compiler.backend.builder import COARSEST
 from eer.compiler.backend.levels import assign_levels, steps_of
+from eer.compiler.backend.planner import Search, takes_longer
 from eer.compiler.backend.plans import coarsest, nominal_scales
 from eer.compiler.backend.schedule import Rescaling, Step
+from eer.compiler.cost import CostModel
 from eer.compiler.ir import interpret
 from eer.compiler.ir.tensor import Polynomial, TensorGraph
 from eer.runtime.program import DotPlain, Rotate, infer_levels
@@ -206,3 +208,11 @@ def test_no_more_instructions_than_a_dense_layer_needs() -> None:
     products = [i for i in emitted.program.instructions if isinstance(i, DotPlain)]
     assert len(rotations) <= 4
     assert len(products) == 1
+
+
+@pytest.mark.parametrize("build", [mlp, convolutions, residual])
+def test_a_limit_tells_whether_there_is_a_plan(build: Callable[[int], TensorGraph]) -> None:
+    scheduled, plan, _ = planned(build(5), 1024)
+    given = (scheduled, 1024, CostModel(13), Search(), plan.rescaling)
+    assert not takes_longer(*given, plan.milliseconds * 1.001)
+    assert takes_longer(*given, plan.milliseconds * 0.999)

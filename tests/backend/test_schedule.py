@@ -192,6 +192,14 @@ def test_eager_rescaling() -> None:
     assert [eager.level(d) for d in range(4)] == [0, 1, 2, 3]
 
 
+def test_the_lowest_of_several_rescalings() -> None:
+    eager = Rescaling.eager(4)
+    early = replace(eager, rescales=(False, True, False, False, True))
+    late = replace(eager, rescales=(False, False, True, True, True))
+    lowest = Rescaling.lowest([eager, early, late])
+    assert [lowest.level(d) for d in range(5)] == [0, 0, 1, 1, 2]
+
+
 def test_less_security_is_refused() -> None:
     with pytest.raises(ParameterError, match="80-bit security was asked for"):
         rings("seal", security=80)
