@@ -20,6 +20,7 @@ STANDARD = (
     "T2/silu",
     "T3/silu",
     "T1/square/128",
+    "T2/square/16",
     "T1/square/auto",
     "wesad/mlp",
     "wesad/personal",

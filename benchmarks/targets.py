@@ -48,6 +48,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     return [
         *(_faster(done, case) for case in SPEED),
         _batch(done, "T1/square/128"),
+        _batch(done, "T2/square/16"),
         _error(done, "T1/square"),
         _labels(done, "T3/square", 1.0),
         _labels(done, "T1/silu", 0.95),

@@ -22,7 +22,7 @@ SLACK = 1.5
 
 SAMPLED_WINDOWS = 40
 
-TAILORED = ("pitched", "channels")
+TAILORED = ("pitched", "spread", "channels")
 """Families of patterns that are made for a map, and what it reads."""
 
 
@@ -42,7 +42,7 @@ def plan_affine(
         pattern.strides,
         _method(task, pattern, chosen),
         pattern.family,
-        chosen.babies,
+        task.prefold_rotations + chosen.babies,
         chosen.giants,
         made.milliseconds,
         owner=made.owner,

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index, Layout
 from .cover import Source, read
+from .grids import in_grids
 from .packing import pack_for
 from .pattern import Pattern
 from .prefold import find_prefold
@@ -91,15 +92,28 @@ class AffineTask:
                 layouts[k] = Layout(natural[k])
         return replace(self, layouts=tuple(layouts), natural=natural, sliders={})
 
+    def in_grids(self, shape: tuple[int, ...]) -> AffineTask | None:
+        """The same map with its input packed by the remainders of a convolution's stride, if it is
+        one of one input to outputs of `shape` (channels, axes)."""
+        task = self.by_taps(shape)
+        index = None if task is None or task.taps is None else in_grids(task.taps, self.slots)
+        if index is None:
+            return None
+        return replace(self, layouts=(Layout(index),), natural={0: index}, sliders={})
+
     def by_taps(self, shape: tuple[int, ...]) -> AffineTask | None:
         """The same map with its input packed for rotations by taps, if it is a convolution of one
         input to outputs of `shape` (channels, axes)."""
         taps = Taps.of(shape, self.matrices[0]) if self.layouts == (None,) else None
         return None if taps is None else replace(self, taps=taps, sliders={})
 
+    @property
+    def prefold_rotations(self) -> int:
+        folded = ((len(strides), self.layouts[k]) for k, strides in self.prefolds.items())
+        return sum(n * layout.ciphers for n, layout in folded if layout is not None)
+
     def prefold_cost(self, cost: CostModel) -> float:
-        rotations = sum(len(strides) for strides in self.prefolds.values())
-        return rotations * (cost.rotate(self.level) + cost.add(self.level))
+        return self.prefold_rotations * (cost.rotate(self.level) + cost.add(self.level))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

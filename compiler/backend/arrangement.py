@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from eer.runtime.program import Slots
 
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index
-from .bsgs import Split, choose_split
+from .bsgs import Split, choose_splits
 from .complex_slots import Ciphers, Join, best_join, joined, two_by_two
 from .decision import CipherPlan
 from .terms import Reads, Term
@@ -22,6 +23,10 @@ LEANING = 1e-3
 
 Levels = tuple[int, int]
 """Of a map's operands, and of its sums."""
+
+
+Joining = Literal["never", "apart", "together"]
+"""Whether sources that the server has are joined, for each output ciphertext or for all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,12 +86,17 @@ def arrange(
     """The cheapest arrangement. What is `shown` to the client alone may keep imaginary parts. Sums
     that are not `real` need theirs: their slots are not shared."""
     drafts = (draft, _joined_by_client(draft, levels, slots, cost)) if real else (draft,)
+    ways: list[Joining] = ["never"]
+    if real:
+        ways.append("apart")
+    if real and len(draft.terms) > 1:
+        ways.append("together")
     found = [
         made
         for chosen in drafts
-        for joins in (False, True)[: 1 + real]
+        for joining in ways
         if chosen is not None
-        and (made := _arranged(chosen, levels, slots, shown, joins, cost)) is not None
+        and (made := _arranged(chosen, levels, slots, shown, joining, cost)) is not None
     ]
     return min(found, key=lambda a: a.milliseconds)
 
@@ -95,7 +105,7 @@ def _joined_by_client(draft: Draft, levels: Levels, slots: int, cost: CostModel)
     """The same draft with two of the client's values in each slot, or None."""
 
     def price(reads: Sequence[Reads], _: Join) -> float:
-        return sum(choose_split(r, slots, *levels, cost)[1].milliseconds for r in reads)
+        return choose_splits(reads, slots, *levels, cost)[1].milliseconds
 
     joins = [Join(a, b, 0) for g in draft.groups for a, b in two_by_two(g) if a != b]
     terms = [list(t) for t in draft.terms]
@@ -142,50 +152,61 @@ def _packed(draft: Draft, joins: Sequence[Join], terms: Ciphers) -> Draft:
 
 
 def _arranged(
-    draft: Draft, levels: Levels, slots: int, shown: bool, joins: bool, cost: CostModel
+    draft: Draft, levels: Levels, slots: int, shown: bool, joining: Joining, cost: CostModel
 ) -> Arrangement | None:
     """With joins wherever one is of use, or without; None where none is anywhere."""
-    shares: list[tuple[Sequence[Term], Split, tuple[Join, ...]]] = []
-    babies = giants = 0
-    milliseconds = sum(len(rows) for rows in draft.packed.values()) * cost.encrypt(levels[0])
-    for terms in draft.terms:
-        made, left = _joins(draft, terms, levels, slots, cost) if joins else ((), terms)
-        split, found = choose_split(Reads.of(left), slots, *levels, cost)
-        shares.append((left, split, tuple(made)))
-        babies += found.babies + sum(join.turn != 0 for join in made)
-        giants += found.giants
-        milliseconds += found.milliseconds + sum(_price(join, levels[0], cost) for join in made)
-    if joins and not any(made for _, _, made in shares):
+    joins: list[tuple[Join, ...]] = [()] * len(draft.terms)
+    left: Ciphers = draft.terms
+    if joining == "together":
+        made, left = _joins(draft, draft.terms, levels, slots, cost)
+        joins = [made] * len(left)
+    elif joining == "apart":
+        each = [_joins(draft, [terms], levels, slots, cost) for terms in draft.terms]
+        joins = [made for made, _ in each]
+        left = [terms for _, (terms,) in each]
+    if joining != "never" and not any(joins):
         return None
-    complex_slots = joins or bool(draft.imaginary)
+    splits, found = choose_splits([Reads.of(t) for t in left], slots, *levels, cost)
+    different = {join for made in joins for join in made}
+    milliseconds = (
+        sum(len(rows) for rows in draft.packed.values()) * cost.encrypt(levels[0])
+        + found.milliseconds
+        + sum(_price(join, levels[0], cost) for join in different)
+    )
+    complex_slots = any(joins) or bool(draft.imaginary)
     if complex_slots:
         milliseconds += LEANING
     conjugates = complex_slots and not shown
     if conjugates:
-        milliseconds += len(shares) * (cost.conjugate(levels[1]) + cost.add(levels[1]))
+        milliseconds += len(left) * (cost.conjugate(levels[1]) + cost.add(levels[1]))
     return Arrangement(
-        draft, tuple(shares), complex_slots, conjugates, babies, giants, milliseconds
+        draft,
+        tuple(zip(left, splits, joins, strict=True)),
+        complex_slots,
+        conjugates,
+        found.babies + sum(join.turn != 0 for join in different),
+        found.giants,
+        milliseconds,
     )
 
 
 def _joins(
-    draft: Draft, terms: Sequence[Term], levels: Levels, slots: int, cost: CostModel
-) -> tuple[list[Join], Sequence[Term]]:
-    """Joins of the sources that the server has, and the terms of one ciphertext with them."""
+    draft: Draft, ciphers: Ciphers, levels: Levels, slots: int, cost: CostModel
+) -> tuple[tuple[Join, ...], Ciphers]:
+    """Joins of the sources that the server has, and the terms of all `ciphers` with them."""
 
     def price(reads: Sequence[Reads], join: Join) -> float:
-        (left,) = reads
-        split = choose_split(left, slots, *levels, cost)[1]
+        split = choose_splits(reads, slots, *levels, cost)[1]
         return split.milliseconds + _price(join, levels[0], cost)
 
     joins: list[Join] = []
-    read = {t.source for t in terms}
+    read = {t.source for terms in ciphers for t in terms}
     for pair in two_by_two([s for s in draft.covered if s in read]):
-        best = best_join([terms], pair, slots, price)
+        best = best_join(ciphers, pair, slots, price)
         if best is not None:
             joins.append(best[0])
-            (terms,) = best[1]
-    return joins, terms
+            ciphers = best[1]
+    return tuple(joins), ciphers
 
 
 def _price(join: Join, level: int, cost: CostModel) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,19 +38,23 @@ class SplitCost:
 
 
 def choose_split(
-    reads: Reads, slots: int, level: int, low: int, cost: CostModel
+    reads: Sequence[Reads], slots: int, level: int, low: int, cost: CostModel
 ) -> tuple[Split, SplitCost]:
-    """The cheapest stride for what terms read at `level`, with sums of products at level `low`.
+    """The cheapest stride for what terms read at `level`, with sums of products at level `low`, in
+    each of some output ciphertexts: they share babies.
 
     All babies, all giants, and differences of two shifts are tried.
     """
-    sources, shifts = reads.sources, reads.shifts
-    different = np.unique(shifts)
-    strides = _candidates(different, slots)[:, None]
-    # In ascending order, as the shifts are.
-    giants = different // strides
-    outer = 1 + np.count_nonzero(np.diff(giants, axis=1), axis=1)
-    turns = outer - (giants[:, 0] == 0)
+    sources = np.concatenate([r.sources for r in reads])
+    shifts = np.concatenate([r.shifts for r in reads])
+    strides = _candidates(np.unique(shifts), slots)[:, None]
+    outer = turns = np.zeros(len(strides), dtype=np.int64)
+    for own in reads:
+        # In ascending order, as the shifts are.
+        giants = np.unique(own.shifts) // strides
+        sums = 1 + np.count_nonzero(np.diff(giants, axis=1), axis=1)
+        outer = outer + sums
+        turns = turns + sums - (giants[:, 0] == 0)
     babies = shifts % strides
     turned = _distinct(np.where(babies > 0, sources * slots + babies, -1))
     turned -= (babies == 0).any(axis=1)
@@ -64,6 +69,29 @@ def choose_split(
         Split(int(strides[best, 0])),
         SplitCost(int(turned[best]), int(turns[best]), float(milliseconds[best])),
     )
+
+
+def choose_splits(
+    reads: Sequence[Reads], slots: int, level: int, low: int, cost: CostModel
+) -> tuple[list[Split], SplitCost]:
+    """Cheap strides for what the terms of each output ciphertext read: the same stride for all, or
+    each the cheapest for itself."""
+    common, shared = choose_split(reads, slots, level, low, cost)
+    if len(reads) == 1:
+        return [common], shared
+    apart = [choose_split([own], slots, level, low, cost) for own in reads]
+    splits = [split for split, _ in apart]
+    babies = {
+        (int(source), split.baby(int(shift)))
+        for own, split in zip(reads, splits, strict=True)
+        for source, shift in zip(own.sources, own.shifts, strict=True)
+    }
+    turned = sum(baby > 0 for _, baby in babies)
+    saved = sum(found.babies for _, found in apart) - turned
+    milliseconds = sum(found.milliseconds for _, found in apart) - saved * cost.rotate(level)
+    if milliseconds >= shared.milliseconds:
+        return [common] * len(reads), shared
+    return splits, SplitCost(turned, sum(found.giants for _, found in apart), milliseconds)
 
 
 def _candidates(shifts: NDArray[np.int32], slots: int) -> NDArray[np.int32]:

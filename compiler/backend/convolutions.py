@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ..ir.layout import NOTHING, Index, Layout, period_of
@@ -31,7 +32,7 @@ def pitched(shape: tuple[int, ...], layout: Layout, matrix: csr_array) -> Iterat
     slots = layout.slots
     found = 0
     for step in _channel_steps(layout, matrix, slots):
-        places = (anchor[None, :] + step * np.arange(channels)[:, None]) % slots
+        places = (anchor + step * np.arange(channels)[:, None]) % slots
         if found == MAX_STEPS or len(np.unique(places)) < places.size:
             continue
         found += 1
@@ -39,6 +40,56 @@ def pitched(shape: tuple[int, ...], layout: Layout, matrix: csr_array) -> Iterat
         target[0, places.reshape(-1)] = np.arange(places.size)
         pattern = explicit(target, f"pitched, channels {step} apart")
         yield replace(pattern, family="pitched")
+
+
+def spread(shape: tuple[int, ...], layout: Layout, matrix: csr_array) -> Iterator[Pattern]:
+    """Outputs placed where their inputs are, in as many ciphertexts as it takes.
+
+    The channels of a ciphertext lie so far apart that rotations which bring the inputs of one bring
+    those of many: those of another ciphertext in the same places, for the same rotations. `shape`
+    is (channels, axes).
+    """
+    axes = [d for d in shape if d > 1]
+    if not 2 <= len(axes) <= 3 or int(np.prod(axes)) != matrix.shape[0]:
+        return
+    anchor = anchors(tuple(axes[1:]), layout, matrix)
+    if anchor is None:
+        return
+    # Positions at the ring's end would be no affine function for the maps that follow.
+    anchor -= min(0, int(anchor.min()))
+    starts = _alike(anchor % layout.slots, axes[0], layout, matrix)
+    if not starts:
+        return
+    ciphers = -(-axes[0] // len(starts))
+    target = np.full((ciphers, layout.slots), NOTHING, dtype=np.int64)
+    for channel in range(axes[0]):
+        cipher, place = divmod(channel, len(starts))
+        target[cipher, starts[place]] = channel * len(anchor) + np.arange(len(anchor))
+    label = f"{ciphers} ciphertexts, {len(starts)} channels each"
+    yield replace(explicit(target, label), family="spread")
+
+
+def _alike(anchor: Index, channels: int, layout: Layout, matrix: csr_array) -> list[Index]:
+    """Starts [positions] for as many of the channels as find room, each where the most rotations
+    that it takes are known already."""
+    slots, period = layout.slots, max(period_of(row) for row in layout.index)
+    longest = int(np.argmax(np.diff(matrix.indptr)[: len(anchor)]))
+    inputs = matrix.indices[matrix.indptr[longest] : matrix.indptr[longest + 1]]
+    cipher, place = layout.first(matrix.shape[1])
+    shifts = np.zeros((layout.ciphers, period))
+    shifts[cipher[inputs], (place[inputs] - anchor[longest]) % period] = 1.0
+    meets = _meets(anchor, slots)
+    free = ~np.zeros(slots, dtype=bool)
+    known, spectrum = shifts, np.fft.rfft(shifts)
+    starts: list[Index] = []
+    while len(starts) < channels and meets is not None and free.any():
+        common = np.fft.irfft(spectrum * np.fft.rfft(known).conj(), period).sum(axis=0)
+        worth = np.where(free, np.tile(np.rint(common), slots // period), -1.0)
+        offset = int(np.argmax(worth))
+        starts.append((anchor + offset) % slots)
+        known = np.maximum(known, np.roll(shifts, -offset, axis=1))
+        free &= ~np.roll(meets, offset)
+    return starts
 
 
 def _channel_steps(layout: Layout, matrix: csr_array, slots: int) -> list[int]:
@@ -52,7 +103,8 @@ def _channel_steps(layout: Layout, matrix: csr_array, slots: int) -> list[int]:
 
 
 def anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index | None:
-    """Slot of each position: an affine function of its coordinates, from interior positions."""
+    """Slot of each position: an affine function of its coordinates, from interior positions. At
+    edges it may be none of the ring's: of padding."""
     slots = layout.slots
     _, place = layout.first(matrix.shape[1])
     positions = int(np.prod(space))
@@ -74,7 +126,8 @@ def anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index 
     inner = tuple(int(c[0]) for c in np.nonzero(full))
     origin = int(lows[inner]) - sum(p * c for p, c in zip(pitches, inner, strict=True))
     grid = np.indices(space).reshape(len(space), -1)
-    return (origin + np.array(pitches) @ grid) % slots
+    found: Index = origin + np.array(pitches) @ grid
+    return found
 
 
 def channel_folds(
@@ -97,9 +150,11 @@ def channel_folds(
         return
     for folds in range((read[0] - 1).bit_length(), 0, -1):
         window = pitch * np.arange(1 << folds)
+        if len(window) * matrix.shape[0] > layout.slots:
+            continue
         starts = _disjoint_windows(anchor, window, axes[0], layout)
-        if starts is not None:
-            pattern = scattered(starts, pitch, folds, layout.slots)
+        if len(starts) == axes[0]:
+            pattern = scattered(np.concatenate(starts), pitch, folds, layout.slots)
             yield replace(pattern, family="channels", label=f"channels, fold {1 << folds}")
 
 
@@ -110,20 +165,17 @@ def _channel_pitch(shape: list[int], layout: Layout) -> int | None:
     return int(steps[0, 0]) if (steps == steps[0, 0]).all() else None
 
 
-def _disjoint_windows(anchor: Index, window: Index, channels: int, layout: Layout) -> Index | None:
-    """Starts [channels * positions] whose windows share no slot, or None.
+def _disjoint_windows(anchor: Index, window: Index, channels: int, layout: Layout) -> list[Index]:
+    """Starts [positions] for each of the channels whose windows share no slot, or for those that
+    find room.
 
     Around the replicas of the input first, then a slot further on, and so on.
     """
     slots, period = layout.slots, period_of(layout.index[0])
     base = (anchor[:, None] + window).reshape(-1) % slots
-    held = np.zeros(slots)
-    held[base] = 1.0
-    if np.count_nonzero(held) < base.size or base.size * channels > slots:
-        return None
-    # At which offsets it meets itself: where its autocorrelation is not zero.
-    spectrum = np.abs(np.fft.rfft(held)) ** 2
-    meets = np.fft.irfft(spectrum, slots) > 0.5
+    meets = _meets(base, slots)
+    if meets is None:
+        return []
     gaps, replicas = np.arange(period), np.arange(0, slots, period)
     offsets = (gaps[:, None] + replicas).reshape(-1)
     starts: list[Index] = []
@@ -132,7 +184,19 @@ def _disjoint_windows(anchor: Index, window: Index, channels: int, layout: Layou
         left = free[offsets]
         nearest = int(np.argmax(left))
         if not left[nearest]:
-            return None
+            break
         starts.append((anchor + offsets[nearest]) % slots)
         free &= ~np.roll(meets, offsets[nearest])
-    return np.concatenate(starts)
+    return starts
+
+
+def _meets(places: Index, slots: int) -> NDArray[np.bool_] | None:
+    """At which offsets [slots] some places meet themselves: where their autocorrelation is not
+    zero. None where two are the same."""
+    held = np.zeros(slots)
+    held[places] = 1.0
+    if np.count_nonzero(held) < places.size:
+        return None
+    spectrum = np.abs(np.fft.rfft(held)) ** 2
+    meets: NDArray[np.bool_] = np.fft.irfft(spectrum, slots) > 0.5
+    return meets

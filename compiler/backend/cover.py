@@ -131,9 +131,16 @@ class _Search:
 
 
 def _alone(owner: Index, window: Index, sources: list[Source]) -> bool:
-    """Whether every output is computed in its slot alone, from one source for each operand."""
+    """Whether every output is computed in its slot alone, and every element stands in one source
+    only."""
     held = window[owner >= 0]
-    return len(np.unique(held)) == len(held) and len({s.operand for s in sources}) == len(sources)
+    if len(np.unique(held)) < len(held):
+        return False
+    operands = {s.operand for s in sources}
+    if len(operands) == len(sources):
+        return True
+    each = ([np.unique(s.index[s.index >= 0]) for s in sources if s.operand == k] for k in operands)
+    return all(len(np.unique(np.concatenate(own))) == sum(map(len, own)) for own in each)
 
 
 def _direct(
@@ -141,14 +148,16 @@ def _direct(
 ) -> Terms | None:
     """Each weight at the shift from its output's slot to the next one that holds its input."""
     places: list[tuple[int, int]] = []
+    wanted = np.array([np.diff(m.indptr)[owner[owner >= 0]].sum() for m in matrices])
     for number, source in enumerate(sources):
         read = _read_directly(owner, source, matrices[source.operand])
-        if read is None:
-            return None
+        wanted[source.operand] -= len(read.slot)
         shifts = np.flatnonzero(np.bincount(read.shift, minlength=1))
         places += [(number, int(s)) for s in shifts]
         if len(places) > max_terms:
             return None
+    if any(wanted[s.operand] for s in sources):
+        return None
     masks = partial(_direct_masks, owner, sources, matrices)
     return Terms(tuple(places), masks)
 
@@ -161,7 +170,6 @@ def _direct_masks(
     for source in sources:
         matrix = matrices[source.operand]
         read = _read_directly(owner, source, matrix)
-        assert read is not None
         shifts, group = np.unique(read.shift, return_inverse=True)
         own = np.zeros((len(shifts), len(owner)), matrix.data.dtype)
         own[group, read.slot] = matrix.data[read.weight]
@@ -179,35 +187,39 @@ class _Read:
     shift: Index
 
 
-def _read_directly(owner: Index, source: Source, matrix: csr_array) -> _Read | None:
-    """None where an input stands nowhere."""
+def _read_directly(owner: Index, source: Source, matrix: csr_array) -> _Read:
+    """Of the inputs that stand in the source."""
     at = np.flatnonzero(owner >= 0)
     counts = np.diff(matrix.indptr)[owner[at]]
     slot = np.repeat(at, counts)
     first = np.repeat(matrix.indptr[owner[at]] - np.cumsum(counts) + counts, counts)
     weight = first + np.arange(len(slot))
-    shift = _next_place(source.index[: source.period], matrix.indices[weight], slot)
-    return None if shift is None else _Read(slot, weight, shift)
+    held = np.zeros(matrix.shape[1], dtype=bool)
+    held[source.index[source.index >= 0]] = True
+    here = held[matrix.indices[weight]]
+    slot, weight = slot[here], weight[here]
+    return _Read(
+        slot, weight, _next_place(source.index[: source.period], matrix.indices[weight], slot)
+    )
 
 
-def _next_place(layout: Index, elements: Index, slots: Index) -> Index | None:
-    """Slots from each of `slots` to the next that holds the element, if the layout is repeated;
-    None if one is nowhere."""
+def _next_place(layout: Index, elements: Index, slots: Index) -> Index:
+    """Slots from each of `slots` to the next that holds the element, in a layout repeated."""
     held = np.flatnonzero(layout >= 0)
     place = np.full(int(max(layout.max(), elements.max(initial=0))) + 1, NOTHING, dtype=np.int64)
     place[layout[held]] = held
     if np.count_nonzero(place >= 0) == len(held):
-        found = place[elements]
-        return None if (found < 0).any() else (found - slots) % len(layout)
+        shift: Index = (place[elements] - slots) % len(layout)
+        return shift
     slots = slots % len(layout)
     span = 2 * len(layout)
     ring = np.concatenate([layout, layout])
     held = np.flatnonzero(ring >= 0)
     keys = np.sort(ring[held] * span + held)
     wanted = elements * span + slots
-    nearest = keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)]
+    nearest = keys[np.searchsorted(keys, wanted)]
     distance: Index = nearest - wanted
-    return distance if ((distance >= 0) & (distance < len(layout))).all() else None
+    return distance
 
 
 class _Places:

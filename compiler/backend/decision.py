@@ -61,6 +61,7 @@ class AffinePlan:
     `conjugates`, every output ciphertext is added to its conjugate after the folds.
     Sources are numbered over all ciphertexts of all operands, in order. `ciphers` holds a plan for
     each output ciphertext; all of them are folded by `strides`. `layout` is what comes out.
+    `babies` are all rotations before products, those of prefolds too, `giants` those of sums.
     `runner_up` is the cheapest plan found for the same map that takes other rotations, products or
     inputs.
     `owner[k, s]`, where the client sums parts, is the output that slot s of ciphertext k may hold a
@@ -107,6 +108,5 @@ class AffinePlan:
     @property
     def rotations(self) -> int:
         """Key switches: rotations and conjugations."""
-        before = sum(len(strides) for strides in self.prefolds.values())
         after = (len(self.strides) + self.conjugates) * len(self.ciphers)
-        return before + self.babies + self.giants + after
+        return self.babies + self.giants + after

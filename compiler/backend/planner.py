@@ -27,7 +27,7 @@ from .candidates import (
 )
 from .contraction import ContractionPlan, ContractionTask
 from .contraction_planner import contraction_plans
-from .convolutions import channel_folds, pitched
+from .convolutions import channel_folds, pitched, spread
 from .decision import AffinePlan
 from .levels import assign_levels
 from .pattern import Pattern, explicit
@@ -289,7 +289,9 @@ def _affine_plans(
     # An input that is replicated for its products may take more ciphertexts than rotations of one
     # are worth, or more than are allowed.
     most = min([limit, *(SLACK * made.milliseconds for made in found)])
-    return [*found, *plans(task.in_natural_order(), most)]
+    found = [*found, *plans(task.in_natural_order(), most)]
+    in_grids = task.in_grids(node.shape)
+    return found if in_grids is None else [*found, *plans(in_grids, most)]
 
 
 def _contractions(
@@ -343,6 +345,9 @@ def _patterns(
     if node.size > state.slots:
         for order in orders(node.shape):
             yield split_over_ciphers(order, state.slots)
+        for layout, matrix in zip(task.layouts, task.matrices, strict=True):
+            if layout is not None:
+                yield from spread(node.shape, layout, matrix)
         return
     users = graph.users(number)
     if not users:
@@ -358,8 +363,11 @@ def _patterns(
         ]
     yield from looking.replicas[node.shape]
     for k, layout in enumerate(task.layouts):
-        if layout is not None and layout.ciphers == 1:
-            yield from pitched(node.shape, layout, task.matrices[k])
+        if layout is None:
+            continue
+        yield from pitched(node.shape, layout, task.matrices[k])
+        yield from spread(node.shape, layout, task.matrices[k])
+        if layout.ciphers == 1:
             read = graph.nodes[node.operands[k]].shape
             yield from channel_folds(node.shape, read, layout, task.matrices[k])
 

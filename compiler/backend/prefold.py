@@ -29,14 +29,15 @@ class Prefold:
 def find_prefold(layout: Layout, matrix: csr_array) -> Prefold | None:
     """The prefold that sums all equally weighted elements, or None where there is none.
 
-    Found where the elements of a group stand in the slots s + (subset sums of some strides), the
-    same strides for every group; checked by folding random 64-bit numbers.
+    Found where the elements of a group stand in the slots s + (subset sums of some strides) of a
+    ciphertext, the same strides for every group; checked by folding random 64-bit numbers.
     """
     groups, reduced = _equal_columns(matrix)
-    if reduced is None or layout.ciphers != 1:
+    if reduced is None:
         return None
-    index = layout.index[0]
-    strides = _strides(index, groups)
+    index = layout.index
+    held = index[(index == np.flatnonzero(groups == 0)[0]).any(axis=1)]
+    strides = _strides(held[0], groups) if len(held) else None
     if strides is None:
         return None
     count = reduced.shape[1]
@@ -46,10 +47,10 @@ def find_prefold(layout: Layout, matrix: csr_array) -> Prefold | None:
     np.add.at(wanted, groups[members], tags[members])
     sums = np.where(index >= 0, tags[np.maximum(index, 0)], np.uint64(0))
     for stride in strides:
-        sums = sums + np.roll(sums, -stride)
+        sums = sums + np.roll(sums, -stride, axis=1)
     order = np.argsort(wanted)
     nearest = order[np.minimum(np.searchsorted(wanted[order], sums), count - 1)]
-    folded = Layout(np.where(wanted[nearest] == sums, nearest, NOTHING)[None, :])
+    folded = Layout(np.where(wanted[nearest] == sums, nearest, NOTHING))
     if not folded.holds(count):
         return None
     return Prefold(strides, folded, reduced)

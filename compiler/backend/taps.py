@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import prod
 
@@ -47,14 +47,9 @@ class Taps:
         positions = prod(space)
         if not space or shape[0] * positions != matrix.shape[0]:
             return None
-        # A ring with room for positions before the first element: those of padding.
-        ring = 4 * matrix.shape[1]
-        places = np.full((1, ring), NOTHING, dtype=np.int64)
-        places[0, : matrix.shape[1]] = np.arange(matrix.shape[1])
-        found = anchors(space, Layout(places), matrix)
-        if found is None:
+        lowest = anchors(space, Layout(np.arange(matrix.shape[1])[None, :]), matrix)
+        if lowest is None:
             return None
-        lowest = np.where(found >= ring // 2, found - ring, found)
         counts = np.diff(matrix.indptr)
         inner = int(np.argmax(counts[:positions]))
         row = matrix.indices[matrix.indptr[inner] : matrix.indptr[inner + 1]]
@@ -69,17 +64,38 @@ class Taps:
         weights[rows, np.searchsorted(taps, read)] = matrix.data
         return cls(space, lowest, taps, pitches, weights)
 
+    def classes(self) -> list[dict[int, tuple[int, ...]]]:
+        """Taps that lead to each other by pitches, and how many along each axis it takes from the
+        first of them: those of an input channel with the same remainder of the stride."""
+        left = {int(t) for t in self.taps}
+        found: list[dict[int, tuple[int, ...]]] = []
+        while left:
+            reached = {min(left): (0,) * len(self.pitches)}
+            fresh = list(reached)
+            while fresh:
+                tap = fresh.pop()
+                for axis, pitch in enumerate(self.pitches):
+                    for sign in (1, -1):
+                        other = tap + sign * pitch
+                        if other in left and other not in reached:
+                            away = list(reached[tap])
+                            away[axis] += sign
+                            reached[other] = tuple(away)
+                            fresh.append(other)
+            found.append(reached)
+            left -= reached.keys()
+        return found
+
     def lanes(self, steps: tuple[int, ...], size: int) -> list[Lane]:
         """Taps by lane, for windows of `size` slots, if positions lie `steps` slots apart.
 
-        Taps that lead to each other by pitches share a lane: those of an input channel with the
-        same remainder of the stride. Where a window has room, lanes are cut into pieces.
+        Taps of a class share a lane. Where a window has room, lanes are cut into pieces.
         """
-        classes = list(_classes(self.taps, self.pitches, steps))
+        classes = self.classes()
         pieces = max(1, size // len(classes))
         lanes: list[Lane] = []
-        for shifts in classes:
-            ordered = sorted((shift, tap) for tap, shift in shifts.items())
+        for found in classes:
+            ordered = sorted((int(np.dot(away, steps)), tap) for tap, away in found.items())
             length = -(-len(ordered) // pieces)
             lanes += [tuple(ordered[k : k + length]) for k in range(0, len(ordered), length)]
         return lanes
@@ -194,24 +210,3 @@ def _steps(owner: Index, rank: Index, space: tuple[int, ...]) -> tuple[int, ...]
         return None
     grid = np.array([place[p] for p in range(prod(space))]).reshape(space)
     return tuple(int(np.diff(grid, axis=k).flat[0]) for k in range(len(space)))
-
-
-def _classes(
-    taps: Index, pitches: tuple[int, ...], steps: tuple[int, ...]
-) -> Iterator[dict[int, int]]:
-    """Taps that lead to each other by steps of `pitches` elements, and how many slots each stands
-    from the first of them if such a step is one of `steps` slots."""
-    left = {int(t) for t in taps}
-    while left:
-        reached = {min(left): 0}
-        fresh = list(reached)
-        while fresh:
-            tap = fresh.pop()
-            for pitch, step in zip(pitches, steps, strict=True):
-                for sign in (1, -1):
-                    other = tap + sign * pitch
-                    if other in left and other not in reached:
-                        reached[other] = reached[tap] + sign * step
-                        fresh.append(other)
-        yield reached
-        left -= reached.keys()

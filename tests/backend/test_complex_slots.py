@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from eer.compiler.backend.affine_planner import plan_affine
 from eer.compiler.backend.candidates import client_sums, replicated
 from eer.compiler.backend.complex_slots import Join, joined, two_by_two
+from eer.compiler.backend.pattern import explicit
 from eer.compiler.backend.terms import Term
 from eer.compiler.cost import CostModel
 from eer.compiler.ir.layout import Layout
@@ -96,6 +97,19 @@ def test_a_join_halves_rotations_and_products() -> None:
     assert sum(isinstance(i, TimesI) for i in program.instructions) == 1
     switches = sum(isinstance(i, Rotate | Conjugate) for i in program.instructions)
     assert switches == plan.rotations < 2 * np.sqrt(32) - 2
+
+
+def test_a_join_does_for_several_ciphertexts() -> None:
+    """Two that are read, and joined once for the two that are made of them."""
+    layout = Layout(np.arange(64).reshape(2, 32))
+    case = Case((dense(64, 64),), (layout,), 32)
+    plan = plan_affine(case.task, explicit(np.arange(64).reshape(2, 32)), COST, INF)
+    assert plan is not None
+    assert [len(cipher.joins) for cipher in plan.ciphers] == [1, 1]
+    program = check_plan(case, plan)
+    assert sum(isinstance(i, TimesI) for i in program.instructions) == 1
+    switches = sum(isinstance(i, Rotate | Conjugate) for i in program.instructions)
+    assert switches == plan.rotations
 
 
 def test_one_product_stays_real() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from eer.compiler.backend.affine_planner import plan_affine
@@ -17,24 +16,10 @@ from eer.compiler.cost import CostModel
 from eer.compiler.ir.layout import Layout
 from eer.runtime.program import DotPlain
 from tests.backend.affine import Case, check_plan
+from tests.backend.conv_maps import Convolution, convolutions
 
 COST = CostModel(13)
 INF = float("inf")
-
-
-def convolution(
-    channels: int, size: tuple[int, ...], out: int, kernel: int, stride: int, padding: int
-) -> tuple[csr_array, tuple[int, ...]]:
-    """(matrix, output shape) of a convolution over one or two axes, with random kernels."""
-    weights = np.random.default_rng(0).integers(1, 9, (out, channels, *(kernel for _ in size)))
-    space = tuple((n + 2 * padding - kernel) // stride + 1 for n in size)
-    matrix = np.zeros((out, *space, channels, *size))
-    for position in np.ndindex(*space):
-        for tap in np.ndindex(*(kernel for _ in size)):
-            at = tuple(p * stride + t - padding for p, t in zip(position, tap, strict=True))
-            if all(0 <= a < n for a, n in zip(at, size, strict=True)):
-                matrix[:, *position, :, *at] = weights[:, :, *tap]
-    return csr_array(matrix.reshape(out * int(np.prod(space)), -1)), (out, *space)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +43,8 @@ def test_taps_of_a_convolution_are_rotations(
 ) -> None:
     """`inputs` ciphertexts do, two of the client's in each: one for every input channel, and for
     every remainder of the stride."""
-    matrix, shape = convolution(channels, size, out, kernel, stride, padding)
+    conv = Convolution(channels, size, out, kernel, stride, padding)
+    matrix, shape = conv.matrix(), conv.shape
     order = np.full(256, -1)
     order[: matrix.shape[0]] = np.arange(matrix.shape[0])
     case = Case((matrix,), (None,), 256)
@@ -89,7 +75,8 @@ def test_taps_of_a_convolution_are_rotations(
 def test_the_slots_of_a_window_serve_a_lane_each(
     channels: int, size: int, kernel: int, stride: int, folds: int, inputs: int, products: int
 ) -> None:
-    matrix, shape = convolution(channels, (size,), 3, kernel, stride, kernel // 2)
+    conv = Convolution(channels, (size,), 3, kernel, stride, kernel // 2)
+    matrix, shape = conv.matrix(), conv.shape
     order = np.arange(matrix.shape[0])
     case = Case((matrix,), (None,), 1 << (len(order) - 1).bit_length() + folds)
     task = case.task.by_taps(shape)
@@ -106,15 +93,10 @@ def test_the_slots_of_a_window_serve_a_lane_each(
 
 
 @settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_every_packing_of_taps_is_right(data: st.DataObject) -> None:
-    axes = data.draw(st.integers(1, 2))
-    size = tuple(data.draw(st.integers(4, 9)) for _ in range(axes))
-    kernel = data.draw(st.integers(1, 4))
-    stride, padding = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 2))
-    channels, out = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
-    matrix, shape = convolution(channels, size, out, kernel, stride, padding)
-    case = Case((matrix,), (None,), 512)
+@given(conv=convolutions())
+def test_every_packing_of_taps_is_right(conv: Convolution) -> None:
+    shape = conv.shape
+    case = Case((conv.matrix(),), (None,), 512)
     task = case.task.by_taps(shape)
     if task is None:
         return
@@ -126,7 +108,8 @@ def test_every_packing_of_taps_is_right(data: st.DataObject) -> None:
 
 
 def test_only_convolutions_have_taps() -> None:
-    matrix, shape = convolution(1, (8, 8), 2, 3, 1, 1)
+    conv = Convolution(1, (8, 8), 2, 3, 1, 1)
+    matrix, shape = conv.matrix(), conv.shape
     assert Taps.of(shape, matrix) is not None
     assert Taps.of((128,), matrix) is None
     assert Taps.of((3, 8, 8), matrix) is None
@@ -138,7 +121,8 @@ def test_only_convolutions_have_taps() -> None:
 
 
 def test_taps_are_packed_into_one_output_ciphertext() -> None:
-    matrix, shape = convolution(1, (8, 8), 2, 3, 1, 1)
+    conv = Convolution(1, (8, 8), 2, 3, 1, 1)
+    matrix, shape = conv.matrix(), conv.shape
     taps = Taps.of(shape, matrix)
     assert taps is not None
     order = np.arange(128)
@@ -150,7 +134,8 @@ def test_taps_are_packed_into_one_output_ciphertext() -> None:
 
 def test_a_valid_convolution_reads_more_than_its_outputs_hold() -> None:
     """Without padding the last taps of the last outputs stand in no slot: not packed so."""
-    matrix, shape = convolution(1, (8, 8), 2, 3, 1, 0)
-    taps = Taps.of(shape, matrix)
+    conv = Convolution(1, (8, 8), 2, 3)
+    matrix = conv.matrix()
+    taps = Taps.of(conv.shape, matrix)
     assert taps is not None
     assert pack_taps(taps, explicit(np.arange(72)[None, :]), matrix) is None

@@ -80,9 +80,14 @@ def test_there_is_none_where_weights_or_groups_differ() -> None:
     assert find_prefold(layout, csr_array(np.eye(12))) is None
 
 
-def test_there_is_none_in_several_ciphertexts() -> None:
-    layout = Layout(np.arange(16).reshape(2, 8))
-    assert find_prefold(layout, pooled(16, 2, 3)) is None
+def test_sums_are_taken_in_several_ciphertexts_at_once() -> None:
+    """But not of elements that lie in different ones."""
+    found = find_prefold(Layout(np.arange(16).reshape(2, 8)), pooled(16, 2, 3))
+    assert found is not None
+    assert found.strides == (1,)
+    assert found.layout.index[:, ::2].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    across = np.arange(16).reshape(8, 2).T
+    assert find_prefold(Layout(across), pooled(16, 2, 3)) is None
 
 
 @settings(max_examples=100, deadline=None)

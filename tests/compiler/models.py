@@ -48,6 +48,12 @@ def _cnn1() -> nn.Module:
     return nn.Sequential(conv, nn.BatchNorm1d(3), Square(), pool, nn.Linear(3, 2))
 
 
+def _deep_cnn1() -> nn.Module:
+    first, second = nn.Conv1d(2, 4, 5, stride=2, padding=2), nn.Conv1d(4, 6, 3, padding=1)
+    pool = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    return nn.Sequential(first, Square(), second, Square(), pool, nn.Linear(6, 3))
+
+
 def _cnn2() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 2, 3), Square(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 3)
@@ -63,6 +69,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "softmax": (lambda: nn.Sequential(_mlp(Square), nn.Softmax(dim=1)), (8,)),
     "sigmoid": (lambda: nn.Sequential(nn.Linear(8, 1), nn.Sigmoid()), (8,)),
     "conv1d": (_cnn1, (2, 12)),
+    "deep conv1d": (_deep_cnn1, (2, 32)),
     "conv2d": (_cnn2, (1, 8, 8)),
     "residual": (Residual, (6,)),
     "gate": (Gate, (6,)),

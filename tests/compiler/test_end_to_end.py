@@ -76,6 +76,17 @@ def test_batches_share_a_ciphertext() -> None:
     np.testing.assert_allclose(answers(compiled, windows[:40], "seal"), polynomial, atol=0.02)
 
 
+def test_batches_of_convolutions_take_several_ciphertexts() -> None:
+    """128 windows to a message leave too few slots for the outputs of the first convolution."""
+    model, windows = make("deep conv1d")
+    compiled = compile_model(model, windows, Options(batch=128, tolerance=0.05))
+    first, *_ = (x for x in compiled.report["layers"] if x["kind"] == "affine")
+    assert "ciphertexts" in first["method"]
+    polynomial = compiled.plaintext(windows)[compiled.client.outputs[0].name]
+    np.testing.assert_allclose(answers(compiled, windows, "clear"), polynomial, atol=1e-6)
+    np.testing.assert_allclose(answers(compiled, windows, "seal"), polynomial, atol=0.05)
+
+
 def test_the_same_input_gives_the_same_model() -> None:
     model, windows = make("silu")
     first, second = (compile_model(model, windows) for _ in range(2))

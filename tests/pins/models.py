@@ -63,10 +63,11 @@ PINS: dict[str, Pin] = {
     "t1-desilo": Pin(t1, _options(engine="desilo")),
     "t1-batch-16": Pin(t1, _options(batch=16)),
     "t2": Pin(t2, _options()),
+    "t2-batch-16": Pin(t2, _options(batch=16)),
     "silu-mlp": Pin(silu_mlp, _options(max_degree=3)),
     "wesad-mlp": Pin(wesad_mlp, _options()),
     "wesad-cnn": Pin(wesad_cnn, _options()),
 }
 
-SLOW = {"t2", "wesad-cnn"}
+SLOW = {"t2", "t2-batch-16", "wesad-cnn"}
 """Those that take more than some seconds."""
