@@ -105,11 +105,12 @@ def compile_model(
 
     clock("choosing layouts and parameters")
     absorbed = run_passes(polynomial, (Pass("absorb", Stage.SCHEDULED, absorb),), instruments)
-    sample = _sample(polynomial, ranges)
+    approximate = interpret.outputs(polynomial, ranges.rows)
+    sample = _sample(approximate, ranges)
     costs = choose(options.costs, options.engine)
     own = frozenset((*trained_weights(model.proto), *options.state.values()))
-    original = interpret.outputs(merged, ranges.rows)
-    target = _target(polynomial, original, sample, ranges, options, costs, own)
+    budget = NoiseBudget(polynomial.outputs, ranges.outputs, approximate, options.tolerance)
+    target = _target(budget, sample, ranges, options, costs, own)
     trials: tuple[BatchTrial, ...] = ()
     if options.batch == "auto":
         (scheduled, lowered), trials = choose_batch(
@@ -124,7 +125,7 @@ def compile_model(
 
     clock("measuring accuracy")
     report = build_report(
-        polynomial=polynomial,
+        approximate=approximate,
         scheduled=scheduled,
         lowered=lowered,
         ranges=ranges,
@@ -189,24 +190,21 @@ def _show(instruments: list[Instrument], name: str, graph: TensorGraph) -> None:
         instrument(name, lambda: print_graph(graph), 0.0)
 
 
-def _sample(graph: TensorGraph, ranges: Ranges) -> Sample:
-    """Windows spread over the calibration data."""
+def _sample(outputs: dict[str, Vector], ranges: Ranges) -> Sample:
+    """Windows spread over the calibration data, of whose `outputs` those are kept."""
     picked = sample_rows(ranges.count, min(SAMPLE_WINDOWS, ranges.count))
     inputs = {name: rows[picked] for name, rows in ranges.rows.items()}
-    return Sample(inputs, interpret.outputs(graph, inputs))
+    return Sample(inputs, {name: values[picked] for name, values in outputs.items()})
 
 
 def _target(
-    graph: TensorGraph,
-    original: dict[str, Vector],
+    budget: NoiseBudget,
     sample: Sample,
     ranges: Ranges,
     options: Options,
     costs: Costs,
     state: frozenset[str],
 ) -> Target:
-    polynomial = interpret.outputs(graph, ranges.rows)
-    budget = NoiseBudget(graph.outputs, original, polynomial, options.tolerance)
     spans = {name: (ranges.input_low[name], ranges.input_high[name]) for name in ranges.input_low}
     return Target(
         engine=family_of(options.engine),

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import log2
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eer.runtime.engine import Engine
-from eer.runtime.engines.clear import ClearEngine, NoiseModel
+from eer.runtime.engines.clear import ClearEngine, NoiseModel, sum_of_products
 from eer.runtime.executor import Executor
 from eer.runtime.model import ClientModel
 from eer.runtime.packing import pack_windows
@@ -37,7 +38,7 @@ from eer.runtime.program import (
     infer_levels,
     infer_parts,
 )
-from eer.runtime.scales import assign_scales
+from eer.runtime.scales import Scales, assign_scales
 
 from .agreement import DOUBLE_BITS
 
@@ -70,11 +71,11 @@ class _Noisy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plain:
-    """A plaintext [slots], its squares, and the variance of what it errs by."""
+    """A plaintext [slots], its squares, and the variance [] of what it errs by."""
 
     value: Slots
     squares: Vector
-    variance: float
+    variance: Vector
 
 
 def precisions(
@@ -87,8 +88,9 @@ def precisions(
     messages = pack_messages(client, inputs, MESSAGES)
     noisy = ClearEngine(client.params, NoiseModel(0, imaginary=program.is_complex))
     numbers = sorted({number for where in nodes.values() for number, _ in where})
-    plains = _plains(client, program, noisy)
-    followed = [_follow(client, program, noisy, plains, vectors) for vectors in messages]
+    scales = assign_scales(program, noisy.moduli, client.input_scale)
+    plains = _plains(client, program, noisy, scales)
+    followed = [_follow(client, program, noisy, scales, plains, vectors) for vectors in messages]
     drawn = tapped(noisy, client, program, numbers, messages)
 
     def of(where: Where) -> Precision:
@@ -151,18 +153,19 @@ def tapped(
     return found
 
 
-def _plains(client: ClientModel, program: Program, noise: ClearEngine) -> dict[int, list[_Plain]]:
+def _plains(
+    client: ClientModel, program: Program, noise: ClearEngine, scales: Scales
+) -> dict[int, list[_Plain]]:
     """The plaintexts of every instruction that reads any."""
-    scales = assign_scales(program, noise.moduli, client.input_scale)
     vectors = [np.repeat(plain, client.batch) for plain in program.plains]
-    squares = [np.asarray(abs(vector) ** 2, dtype=np.float64) for vector in vectors]
+    squares = [_squares(vector) for vector in vectors]
     variances = [noise.encoding_variance(vector) for vector in vectors]
     found: dict[int, list[_Plain]] = {}
     for number, ins in program:
         read = ins.plains if isinstance(ins, DotPlain) else ()
         read = (ins.plain,) if isinstance(ins, AddPlain) else read
         found[number] = [
-            _Plain(vectors[which], squares[which], variances[which] / scale**2)
+            _Plain(vectors[which], squares[which], np.asarray(variances[which] / scale**2))
             for which, scale in zip(read, scales.plains.get(number, ()), strict=True)
         ]
     return found
@@ -172,15 +175,19 @@ def _follow(
     client: ClientModel,
     program: Program,
     noise: ClearEngine,
+    scales: Scales,
     plains: Mapping[int, Sequence[_Plain]],
     vectors: Sequence[Slots],
 ) -> list[_Noisy]:
     """Every value of the program, without noise, and its noise's variance."""
     levels, parts = infer_levels(program), infer_parts(program)
-    scales = assign_scales(program, noise.moduli, client.input_scale)
     batch = client.batch
     fresh = noise.fresh_variance() / client.input_scale**2
     values = [_Noisy(v, np.full(len(v), fresh)) for v in vectors]
+
+    @cache
+    def squares(number: int) -> Vector:
+        return _squares(values[number].value)
 
     def finished(number: int, total: _Noisy, variance: float | Vector) -> _Noisy:
         return replace(total, variance=total.variance + variance / scales.values[number] ** 2)
@@ -211,22 +218,28 @@ def _follow(
                 a, (plain,) = values[src], plains[number]
                 made = _Noisy(a.value + plain.value, a.variance + plain.variance)
             case DotPlain(srcs, _, rescale, _):
-                terms = [
-                    _times_plain(values[s], plain)
-                    for s, plain in zip(srcs, plains[number], strict=True)
-                ]
+                own = plains[number]
+                total = sum_of_products(
+                    [(values[s].value, p.value) for s, p in zip(srcs, own, strict=True)]
+                )
+                variance = sum_of_products(
+                    [(values[s].variance, p.squares) for s, p in zip(srcs, own, strict=True)]
+                    + [(squares(s), p.variance) for s, p in zip(srcs, own, strict=True)]
+                )
                 dropped = rescale * noise.rescale_variance(parts[number])
-                made = finished(number, _sum(terms), dropped)
+                made = finished(number, _Noisy(total, variance), dropped)
             case DotCipher(pairs, rescale, relinearise):
                 level = levels[pairs[0][0]]
                 drop = noise.moduli[level] if rescale else 1.0
                 switch = relinearise * noise.switch_variance(level) / drop**2
-                products = [
-                    _squared(values[a]) if a == b else _times(values[a], values[b])
-                    for a, b in pairs
-                ]
+                total = sum_of_products([(values[m].value, values[n].value) for m, n in pairs])
+                passed: list[tuple[Vector, Vector]] = []
+                for m, n in pairs:
+                    terms = [(squares(m), values[n].variance), (squares(n), values[m].variance)]
+                    # The same noise twice, in a square, adds up.
+                    passed += terms * (2 if m == n else 1)
                 dropped = rescale * noise.rescale_variance(parts[number])
-                made = finished(number, _sum(products), switch + dropped)
+                made = finished(number, _Noisy(total, sum_of_products(passed)), switch + dropped)
             case LevelDown(src, _):
                 made = values[src]
         values.append(made)
@@ -237,25 +250,10 @@ def _plus(a: _Noisy, b: _Noisy, sign: float) -> _Noisy:
     return _Noisy(a.value + sign * b.value, a.variance + b.variance)
 
 
-def _times(a: _Noisy, b: _Noisy) -> _Noisy:
-    variance = abs(b.value) ** 2 * a.variance + abs(a.value) ** 2 * b.variance
-    return _Noisy(a.value * b.value, variance)
-
-
-def _times_plain(a: _Noisy, b: _Plain) -> _Noisy:
-    variance = b.squares * a.variance + abs(a.value) ** 2 * b.variance
-    return _Noisy(a.value * b.value, variance)
-
-
-def _squared(a: _Noisy) -> _Noisy:
-    return _Noisy(a.value**2, 4 * abs(a.value) ** 2 * a.variance)
-
-
-def _sum(terms: Sequence[_Noisy]) -> _Noisy:
-    total = terms[0]
-    for term in terms[1:]:
-        total = _plus(total, term, 1.0)
-    return total
+def _squares(values: Slots) -> Vector:
+    """Of their sizes."""
+    squares: Vector = np.square(values.real)
+    return squares + np.square(values.imag) if np.iscomplexobj(values) else squares
 
 
 def _bits(signal: float, noise: float) -> float:

@@ -25,7 +25,6 @@ from .backend.assemble import Lowered
 from .backend.predict import Prediction, predict
 from .batch import BatchTrial
 from .cost import CostModel, Costs
-from .ir import interpret
 from .ir.tensor import TensorGraph, Vector
 from .layers import layers_json
 from .memory import predict_memory
@@ -44,7 +43,7 @@ TIMINGS = "compile_seconds"
 
 def build_report(
     *,
-    polynomial: TensorGraph,
+    approximate: Mapping[str, Vector],
     scheduled: TensorGraph,
     lowered: Lowered,
     ranges: Ranges,
@@ -60,7 +59,7 @@ def build_report(
     """Everything that a user may want to know, measured where it can be.
 
     `sample` has the windows that `lowered` was simulated on, `reference` what onnxruntime
-    says of all calibration windows.
+    says of all calibration windows, `approximate` what polynomials make of them.
     """
     client, server = lowered.client, lowered.server
     cost = CostModel(client.params.log_n, costs)
@@ -80,7 +79,7 @@ def build_report(
             {"name": o.name, "shape": list(o.shape), "post": o.post, "labels": list(o.labels)}
             for o in client.outputs
         ],
-        "accuracy": _accuracy(polynomial, lowered, ranges, sample, reference),
+        "accuracy": _accuracy(approximate, lowered, ranges, sample, reference),
         "activations": _activations(activations),
         "polynomials": polynomials,
         "parameters": parameters_json(client),
@@ -102,7 +101,7 @@ def build_report(
 
 
 def _accuracy(
-    polynomial: TensorGraph,
+    outputs: Mapping[str, Vector],
     lowered: Lowered,
     ranges: Ranges,
     sample: Mapping[str, Vector],
@@ -116,7 +115,7 @@ def _accuracy(
     specs = lowered.client.outputs
     windows = len(next(iter(sample.values())))
     picked = sample_rows(ranges.count, windows)
-    approximate = post_process(interpret.outputs(polynomial, ranges.rows), specs, ranges.count)
+    approximate = post_process(outputs, specs, ranges.count)
     few = picked[sample_rows(windows, len(next(iter(lowered.exact.outputs.values()))))]
     slots = post_process(lowered.exact.outputs, specs, len(few))
     noisy = post_process(lowered.noisy.outputs, specs, windows)

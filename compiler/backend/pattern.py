@@ -95,8 +95,7 @@ def scattered(starts: Index, stride: int, folds: int, slots: int) -> Pattern:
     """One copy of each output: output o gathers 2^folds slots from starts[o] on, `stride` apart."""
     offsets = np.arange(1 << folds) * stride
     owner = np.full((1, slots), NOTHING, dtype=np.int64)
-    for output, start in enumerate(starts):
-        owner[0, (start + offsets) % slots] = output
+    owner[0, (starts[:, None] + offsets) % slots] = np.arange(len(starts))[:, None]
     target = np.full((1, slots), NOTHING, dtype=np.int64)
     target[0, starts] = np.arange(len(starts))
     strides = tuple(stride << k for k in range(folds))

@@ -139,5 +139,5 @@ def _masks(matrix: csr_array, owner: Index, index: Index, shifts: Index) -> list
 def _folded(values: Tags, strides: tuple[int, ...]) -> Tags:
     """Every slot plus the slots at all subset sums of the strides from it."""
     for stride in strides:
-        values = values + np.roll(values, -stride)
+        values = values + np.concatenate((values[stride:], values[:stride]))
     return values

@@ -123,22 +123,36 @@ def pack_taps(taps: Taps, pattern: Pattern, matrix: csr_array) -> Packed | None:
         return [f for f in found if f is not None] if None not in found else None
 
     def masks() -> list[Slots]:
-        """Masks take much memory: they are made again."""
-        return [mask for f in pack() or () for mask in f.masks.values()]
+        """What they are made of takes much memory: it is found again."""
+        return [mask for f in pack() or () for mask in f.masks()]
 
     packed = pack()
     if packed is None:
         return None
-    places = tuple((c, shift) for c, found in enumerate(packed) for shift in found.masks)
+    places = tuple((c, turn) for c, found in enumerate(packed) for turn in found.turns())
     return Packed(np.array([found.index for found in packed]), Terms(places, masks))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lanes:
-    """A packed ciphertext [slots], and the masks of its rotations by shift."""
+    """A packed ciphertext [slots], and what its rotations are multiplied by: slots and their
+    weights, by shift."""
 
     index: Index
-    masks: dict[int, Slots]
+    weights: dict[int, list[tuple[Index, Slots]]]
+
+    def turns(self) -> list[int]:
+        """Shifts at which there is a weight."""
+        return [t for t in sorted(self.weights) if any(w.any() for _, w in self.weights[t])]
+
+    def masks(self) -> Iterator[Slots]:
+        """At each of them, [slots]."""
+        for turn in self.turns():
+            kind = self.weights[turn][0][1].dtype
+            mask: Slots = np.zeros(len(self.index), kind)
+            for held, weight in self.weights[turn]:
+                mask[held] = weight
+            yield mask
 
 
 def _pack_lanes(
@@ -146,23 +160,21 @@ def _pack_lanes(
 ) -> _Lanes | None:
     """One ciphertext, in which the slots of rank r serve `lanes[r]`, of so many inputs."""
     slots = len(owner)
-    index = np.full(slots, NOTHING, dtype=np.int64)
-    masks: dict[int, Slots] = {}
+    made = _Lanes(np.full(slots, NOTHING, dtype=np.int64), {})
     for r, lane in enumerate(lanes):
         held = np.flatnonzero((owner >= 0) & (rank == r))
         lowest = taps.lowest[owner[held] % len(taps.lowest)]
         columns = np.searchsorted(taps.taps, [tap for _, tap in lane])
         weights = taps.weights[owner[held], columns[:, None]]
-        order = sorted(lane, key=lambda x: _strangeness(lane, x, masks.keys(), slots))
+        order = sorted(lane, key=lambda x: _strangeness(lane, x, made.weights.keys(), slots))
         found = _standing(lane, order, held, lowest, weights != 0, slots)
         if found is None:
             return None
         start, own = found
-        index[held] = _elements(lowest + own, inputs)
+        made.index[held] = _elements(lowest + own, inputs)
         for (shift, _), weight in zip(lane, weights, strict=True):
-            turn = (shift - start) % slots
-            masks.setdefault(turn, np.zeros(slots, weights.dtype))[held] = weight
-    return _Lanes(index, {turn: mask for turn, mask in sorted(masks.items()) if mask.any()})
+            made.weights.setdefault((shift - start) % slots, []).append((held, weight))
+    return made
 
 
 def _standing(
@@ -177,17 +189,12 @@ def _standing(
     all that they read, or None; `used[k, n]`: whether the n-th of them reads the lane's k-th."""
     ring = np.full(slots, NOWHERE, dtype=np.int64)
     ring[held] = lowest
-    return next(
-        (
-            (start, own)
-            for start, own in order
-            if not any(
-                (seen & (ring[(held + shift - start) % slots] != lowest + (tap - own))).any()
-                for (shift, tap), seen in zip(lane, used, strict=True)
-            )
-        ),
-        None,
-    )
+    shifts, taps = np.array(lane)[:, :, None].swapaxes(0, 1)
+    for start, own in order:
+        brought = ring[(held + (shifts - start)) % slots]
+        if not (used & (brought != lowest + (taps - own))).any():
+            return start, own
+    return None
 
 
 def _strangeness(
@@ -205,8 +212,9 @@ def _elements(numbers: Index, count: int) -> Index:
 def _steps(owner: Index, rank: Index, space: tuple[int, ...]) -> tuple[int, ...] | None:
     """Slots from one position to the next along each axis, in the first output channel."""
     outputs, first = np.unique(np.where(rank == 0, owner, NOTHING), return_index=True)
-    place = dict(zip(outputs.tolist(), first.tolist(), strict=True))
-    if not all(p in place for p in range(prod(space))):
+    positions = np.arange(prod(space))
+    at = np.minimum(np.searchsorted(outputs, positions), len(outputs) - 1)
+    if not np.array_equal(outputs[at], positions):
         return None
-    grid = np.array([place[p] for p in range(prod(space))]).reshape(space)
+    grid = first[at].reshape(space)
     return tuple(int(np.diff(grid, axis=k).flat[0]) for k in range(len(space)))

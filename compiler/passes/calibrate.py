@@ -37,13 +37,15 @@ class Ranges:
     `rows` has the inputs, float64 [windows, size] by name. `input_low` and `input_high` [size] are
     the range to expect of each input element: seen, pooled along the last axis where there are
     several, and widened. `intervals` has the (lowest, highest) [size] input of each Elementwise
-    of the exact graph, by node number. `calibrated` is False where the rows are made up.
+    of the exact graph, by node number, `outputs` the graph's outputs [windows, size] by name.
+    `calibrated` is False where the rows are made up.
     """
 
     rows: Mapping[str, Vector]
     input_low: Mapping[str, Vector]
     input_high: Mapping[str, Vector]
     intervals: Mapping[int, tuple[Vector, Vector]]
+    outputs: Mapping[str, Vector]
     calibrated: bool
     warnings: tuple[str, ...] = ()
 
@@ -112,7 +114,8 @@ def calibrate(
             intervals[number] = (x.min(axis=0), x.max(axis=0))
             _finite(values[number], str(node.origin))
             _bounded(x, values[number], node)
-    return Ranges(rows, lows, highs, intervals, data is not None, tuple(warnings))
+    outputs = {o.name: values[o.node] for o in graph.outputs}
+    return Ranges(rows, lows, highs, intervals, outputs, data is not None, tuple(warnings))
 
 
 def with_spans(graph: TensorGraph, ranges: Ranges) -> TensorGraph:
@@ -120,11 +123,10 @@ def with_spans(graph: TensorGraph, ranges: Ranges) -> TensorGraph:
     an error is to be small beside that, not beside the state."""
     if not any(o.state for o in graph.outputs):
         return graph
-    values = evaluate(graph, ranges.rows)
     outputs = []
     for output in graph.outputs:
         if output.state:
-            moved = values[output.node] - ranges.rows[output.state]
+            moved = ranges.outputs[output.name] - ranges.rows[output.state]
             output = replace(output, span=float(np.ptp(moved)))
         outputs.append(output)
     return replace(graph, outputs=tuple(outputs))
