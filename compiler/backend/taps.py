@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -189,9 +189,10 @@ def _standing(
     all that they read, or None; `used[k, n]`: whether the n-th of them reads the lane's k-th."""
     ring = np.full(slots, NOWHERE, dtype=np.int64)
     ring[held] = lowest
+    ring = np.tile(ring, 2)
     shifts, taps = np.array(lane)[:, :, None].swapaxes(0, 1)
     for start, own in order:
-        brought = ring[(held + (shifts - start)) % slots]
+        brought = ring.take(held + (shifts - start) % slots)
         if not (used & (brought != lowest + (taps - own))).any():
             return start, own
     return None
