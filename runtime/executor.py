@@ -103,7 +103,9 @@ class Executor:
         def encode(plain: int, level: int, scale: float, summand: bool) -> Plain:
             key = (plain, level, scale)
             if key not in cache:
-                vector = np.repeat(program.plains[plain], self.batch)
+                vector = program.plains[plain]
+                if self.batch > 1:
+                    vector = np.repeat(vector, self.batch)
                 cache[key] = self._evaluator.prepare_plain(vector, level, scale, summand)
             return cache[key]
 

@@ -18,8 +18,11 @@ from .packing import Packed, ranks
 from .pattern import Pattern
 from .terms import Terms
 
-NOWHERE = -(1 << 62)
+NOWHERE = -(1 << 30)
 """Where no slot of a lane stands: no element is so low, of padding either."""
+
+LOOKS = (slice(-32, None), slice(32), slice(None))
+"""Slots of a lane to look at: first those at the ring's ends, where most fails that does."""
 
 Lane = tuple[tuple[int, int], ...]
 """Taps that one slot of a window serves by rotations: (slots further on, tap), in order."""
@@ -31,7 +34,8 @@ class Taps:
     `lowest[p]` + t for every t of `taps`, where there are such (elsewhere it reads padding).
 
     `pitches` are the elements from one position to the next along each axis of `space`;
-    `weights[o, k]` is what output o reads with the k-th of `taps`.
+    `weights[o, k]` is what output o reads with the k-th of `taps`, `used[k, o]` whether that is not
+    zero.
     """
 
     space: tuple[int, ...]
@@ -39,6 +43,7 @@ class Taps:
     taps: Index
     pitches: tuple[int, ...]
     weights: Slots
+    used: NDArray[np.bool_]
 
     @classmethod
     def of(cls, shape: tuple[int, ...], matrix: csr_array) -> Taps | None:
@@ -62,7 +67,7 @@ class Taps:
             return None
         weights = np.zeros((len(counts), len(taps)), matrix.data.dtype)
         weights[rows, np.searchsorted(taps, read)] = matrix.data
-        return cls(space, lowest, taps, pitches, weights)
+        return cls(space, lowest, taps, pitches, weights, np.ascontiguousarray(weights.T != 0))
 
     def classes(self) -> list[dict[int, tuple[int, ...]]]:
         """Taps that lead to each other by pitches, and how many along each axis it takes from the
@@ -135,23 +140,24 @@ def pack_taps(taps: Taps, pattern: Pattern, matrix: csr_array) -> Packed | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lanes:
-    """A packed ciphertext [slots], and what its rotations are multiplied by: slots and their
-    weights, by shift."""
+    """A packed ciphertext [slots], and the slots that its rotations are multiplied for, by shift:
+    each with the output that it is for, the number of the tap that is read, and whether any of them
+    reads it."""
 
+    taps: Taps
     index: Index
-    weights: dict[int, list[tuple[Index, Slots]]]
+    read: dict[int, list[tuple[Index, Index, int, bool]]]
 
     def turns(self) -> list[int]:
         """Shifts at which there is a weight."""
-        return [t for t in sorted(self.weights) if any(w.any() for _, w in self.weights[t])]
+        return [turn for turn in sorted(self.read) if any(any_ for *_, any_ in self.read[turn])]
 
     def masks(self) -> Iterator[Slots]:
         """At each of them, [slots]."""
         for turn in self.turns():
-            kind = self.weights[turn][0][1].dtype
-            mask: Slots = np.zeros(len(self.index), kind)
-            for held, weight in self.weights[turn]:
-                mask[held] = weight
+            mask: Slots = np.zeros(len(self.index), self.taps.weights.dtype)
+            for held, outputs, tap, _ in self.read[turn]:
+                mask[held] = self.taps.weights[outputs, tap]
             yield mask
 
 
@@ -160,20 +166,22 @@ def _pack_lanes(
 ) -> _Lanes | None:
     """One ciphertext, in which the slots of rank r serve `lanes[r]`, of so many inputs."""
     slots = len(owner)
-    made = _Lanes(np.full(slots, NOTHING, dtype=np.int64), {})
+    made = _Lanes(taps, np.full(slots, NOTHING, dtype=np.int64), {})
     for r, lane in enumerate(lanes):
         held = np.flatnonzero((owner >= 0) & (rank == r))
-        lowest = taps.lowest[owner[held] % len(taps.lowest)]
+        outputs = owner[held]
+        lowest = taps.lowest[outputs % len(taps.lowest)]
         columns = np.searchsorted(taps.taps, [tap for _, tap in lane])
-        weights = taps.weights[owner[held], columns[:, None]]
-        order = sorted(lane, key=lambda x: _strangeness(lane, x, made.weights.keys(), slots))
-        found = _standing(lane, order, held, lowest, weights != 0, slots)
+        used = taps.used[columns].take(outputs, axis=1)
+        order = sorted(lane, key=lambda x: _strangeness(lane, x, made.read.keys(), slots))
+        found = _standing(lane, order, held, lowest, used, slots)
         if found is None:
             return None
         start, own = found
         made.index[held] = _elements(lowest + own, inputs)
-        for (shift, _), weight in zip(lane, weights, strict=True):
-            made.weights.setdefault((shift - start) % slots, []).append((held, weight))
+        for (shift, _), column, seen in zip(lane, columns, used, strict=True):
+            placed = held, outputs, int(column), bool(seen.any())
+            made.read.setdefault((shift - start) % slots, []).append(placed)
     return made
 
 
@@ -187,15 +195,18 @@ def _standing(
 ) -> tuple[int, int] | None:
     """The first in `order` of a lane's taps that its slots `held` may hold, for rotations to bring
     all that they read, or None; `used[k, n]`: whether the n-th of them reads the lane's k-th."""
-    ring = np.full(slots, NOWHERE, dtype=np.int64)
-    ring[held] = lowest
-    ring = np.tile(ring, 2)
+    # Half the memory of what counts in 64 bits; twice around, for slots at its end.
+    ring = np.full(2 * slots, NOWHERE, dtype=np.int32)
+    ring[held] = ring[held + slots] = lowest
+    wanted = lowest.astype(np.int32)
     shifts, taps = np.array(lane)[:, :, None].swapaxes(0, 1)
-    for start, own in order:
-        brought = ring.take(held + (shifts - start) % slots)
-        if not (used & (brought != lowest + (taps - own))).any():
-            return start, own
-    return None
+
+    def brings(start: int, own: int, part: slice) -> bool:
+        brought = ring.take(held[part] + (shifts - start) % slots)
+        brought -= (taps - own).astype(np.int32)
+        return not (used[:, part] & (brought != wanted[part])).any()
+
+    return next(((s, own) for s, own in order if all(brings(s, own, part) for part in LOOKS)), None)
 
 
 def _strangeness(

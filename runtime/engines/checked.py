@@ -154,7 +154,10 @@ class CheckedEngine(ABC):
         self.check_level_and_scale(level, scale)
         vector = check_vector(values, self.slots)
         room = self._room(level)
-        mean = float(np.abs(vector).sum()) / self.slots
+        # Their parts' sizes together are never less, and quicker to take.
+        mean = float(np.abs(vector.view(np.float64)).sum()) / self.slots
+        if mean > 0 and math.log2(mean) + math.log2(scale) >= room:
+            mean = float(np.abs(vector).sum()) / self.slots
         if mean > 0 and math.log2(mean) + math.log2(scale) >= room:
             raise DataError(
                 f"values of mean size {mean:.3g} at scale 2^{math.log2(scale):.1f} do not fit into "

@@ -52,7 +52,7 @@ class NoiseModel:
     imaginary: bool = False
 
 
-POOL = 1 << 20
+POOL = 1 << 18
 """Normal numbers that noise is taken from."""
 
 
@@ -124,21 +124,20 @@ class ClearEngine(CheckedEngine):
 
     def encoding_variance(self, values: Slots) -> float:
         """Of the real parts of `values`, times the scale's square."""
-        return _period(values) / (12.0 if _is_complex(values) else 6.0)
+        return _encoding_variance(_period(values), _is_complex(values))
 
     def rounded(self, values: Slots, scale: float) -> Slots:
         """`values` as a plaintext of this scale has them."""
         if self._noise is None:
             return values.copy()
-        deviation = math.sqrt(self.encoding_variance(values)) / scale
-        period = _period(values)
+        period, is_complex = _period(values), _is_complex(values)
+        deviation = math.sqrt(_encoding_variance(period, is_complex)) / scale
+        found: Slots = values.copy()
+        repeated = found.reshape(-1, period)
         real, imaginary = self._drawn(2)
-        errors = real[:period] * deviation
-        if self._noise.imaginary and _is_complex(values):
-            errors = errors + 1j * (imaginary[:period] * deviation)
-        found: Slots = values + (
-            errors if period == self.slots else np.tile(errors, self.slots // period)
-        )
+        repeated.real += real[:period] * deviation
+        if self._noise.imaginary and is_complex:
+            repeated.imag += imaginary[:period] * deviation
         return found
 
     def rescale_variance(self, parts: int = 2) -> float:
@@ -279,6 +278,10 @@ def _mean_gain(slots: int) -> Vector:
     gain: Vector = 1.0 / np.sin(np.pi * powers / (4 * slots)) ** 2
     gain.flags.writeable = False
     return gain
+
+
+def _encoding_variance(period: int, is_complex: bool) -> float:
+    return period / (12.0 if is_complex else 6.0)
 
 
 def _period(values: Slots) -> int:
