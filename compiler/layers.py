@@ -11,7 +11,7 @@ from .backend.assemble import Lowered
 from .backend.contraction import ContractionPlan
 from .backend.decision import AffinePlan
 from .backend.levels import levels_used
-from .backend.planner import Plan
+from .backend.plan import Plan
 from .backend.predict import Prediction
 from .ir.tensor import Affine, Contraction, Core, Node, TensorGraph, Vector
 from .noise import Where, precisions

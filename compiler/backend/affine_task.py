@@ -101,10 +101,11 @@ class AffineTask:
             return None
         return replace(self, layouts=(Layout(index),), natural={0: index}, sliders={})
 
-    def by_taps(self, shape: tuple[int, ...]) -> AffineTask | None:
+    def by_taps(self, shape: tuple[int, ...], order: Index | None = None) -> AffineTask | None:
         """The same map with its input packed for rotations by taps, if it is a convolution of one
-        input to outputs of `shape` (channels, axes)."""
-        taps = Taps.of(shape, self.matrices[0]) if self.layouts == (None,) else None
+        input to outputs of `shape` (channels, axes), in such an `order`, by default their own."""
+        alone = self.layouts == (None,)
+        taps = Taps.of(shape, self.matrices[0], order) if alone else None
         return None if taps is None else replace(self, taps=taps, sliders={})
 
     @property

@@ -15,7 +15,8 @@ from ..cost import CostModel, Costs
 from ..ir.layout import Index
 from ..ir.tensor import Input, Output, TensorGraph, Vector
 from .emit import Emitted
-from .planner import Plan, Search
+from .plan import Plan
+from .planner import Search
 from .relinearise import emit_sparing
 from .schedule import Schedule
 from .simulate import Simulation

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..ir.layout import NOTHING, Index, Layout
+from ..ir.tensor import Core, TensorGraph
 from .pattern import Pattern, coset_fold, explicit, scattered, sliding_fold, summed, windows_from
 
 SKEWS = (0, 1, 2, 3, 4, 8, 16, 32)
@@ -168,6 +169,13 @@ def split_over_ciphers(order: Index, slots: int) -> Pattern:
     target = np.full(ciphers * slots, NOTHING, dtype=np.int64)
     target[: len(order)] = order
     return explicit(target.reshape(ciphers, slots), f"{ciphers} ciphertexts")
+
+
+def steep(graph: TensorGraph, number: int) -> bool:
+    """Whether polynomials of degree 3 or more read a node: they make much of what else is in its
+    slots, which need not stay in the interval that they are made for."""
+    readers = (graph.nodes[u].op for u in graph.users(number))
+    return any(isinstance(op, Core) and op.plan.degree > 2 for op in readers)
 
 
 def _power_of_two(n: int) -> int:

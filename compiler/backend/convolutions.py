@@ -131,52 +131,59 @@ def anchors(space: tuple[int, ...], layout: Layout, matrix: csr_array) -> Index 
 
 
 def channel_folds(
-    shape: tuple[int, ...], operand_shape: tuple[int, ...], layout: Layout, matrix: csr_array
+    shape: tuple[int, ...], channels: int, layout: Layout, matrix: csr_array
 ) -> Iterator[Pattern]:
     """Folds over the input's channels, where those stand a fixed distance apart.
 
     The windows of one output channel lie where its inputs do, those of other channels around other
     replicas of the input, where they see the same, or in gaps between positions. What remains are
-    about as many shifts as a kernel has taps. Both shapes are (channels, axes).
+    about as many shifts as a kernel has taps. `shape` is (channels, axes); what is read has so
+    many `channels`, each of as many elements, one after another.
     """
-    axes, read = ([d for d in s if d > 1] for s in (shape, operand_shape))
-    if not 2 <= len(axes) <= 3 or len(read) != len(axes):
+    axes = [d for d in shape if d > 1]
+    if not 2 <= len(axes) <= 3 or matrix.shape[0] != int(np.prod(axes)):
         return
-    if matrix.shape != (int(np.prod(axes)), int(np.prod(read))):
+    if channels < 2 or matrix.shape[1] % channels:
         return
     anchor = anchors(tuple(axes[1:]), layout, matrix)
-    pitch = _channel_pitch(read, layout)
+    pitch = _channel_pitch(channels, layout, matrix.shape[1])
     if anchor is None or pitch is None:
         return
-    for folds in range((read[0] - 1).bit_length(), 0, -1):
+    for folds in range((channels - 1).bit_length(), 0, -1):
         window = pitch * np.arange(1 << folds)
         if len(window) * matrix.shape[0] > layout.slots:
             continue
-        starts = _disjoint_windows(anchor, window, axes[0], layout)
-        if len(starts) == axes[0]:
-            pattern = scattered(np.concatenate(starts), pitch, folds, layout.slots)
-            yield replace(pattern, family="channels", label=f"channels, fold {1 << folds}")
+        tried: list[bytes] = []
+        for step in (1, pitch << folds):
+            found = _disjoint_windows(anchor, window, axes[0], layout, step)
+            starts = np.concatenate(found) if found else anchor[:0]
+            if len(found) == axes[0] and starts.tobytes() not in tried:
+                tried.append(starts.tobytes())
+                pattern = scattered(starts, pitch, folds, layout.slots)
+                yield replace(pattern, family="channels", label=f"channels, fold {1 << folds}")
 
 
-def _channel_pitch(shape: list[int], layout: Layout) -> int | None:
+def _channel_pitch(channels: int, layout: Layout, size: int) -> int | None:
     """Slots from one channel to the next, the same everywhere, or None."""
-    _, place = layout.first(int(np.prod(shape)))
-    steps = np.diff(place.reshape(shape[0], -1), axis=0)
+    _, place = layout.first(size)
+    steps = np.diff(place.reshape(channels, -1), axis=0)
     return int(steps[0, 0]) if (steps == steps[0, 0]).all() else None
 
 
-def _disjoint_windows(anchor: Index, window: Index, channels: int, layout: Layout) -> list[Index]:
+def _disjoint_windows(
+    anchor: Index, window: Index, channels: int, layout: Layout, step: int
+) -> list[Index]:
     """Starts [positions] for each of the channels whose windows share no slot, or for those that
     find room.
 
-    Around the replicas of the input first, then a slot further on, and so on.
+    Around the replicas of the input first, then `step` slots further on, and so on.
     """
     slots, period = layout.slots, period_of(layout.index[0])
     base = (anchor[:, None] + window).reshape(-1) % slots
     meets = _meets(base, slots)
     if meets is None:
         return []
-    gaps, replicas = np.arange(period), np.arange(0, slots, period)
+    gaps, replicas = np.arange(0, period, step % period or period), np.arange(0, slots, period)
     offsets = (gaps[:, None] + replicas).reshape(-1)
     starts: list[Index] = []
     free = np.ones(slots, dtype=bool)

@@ -14,7 +14,7 @@ from .builder import Builder, Value
 from .contraction import ContractionPlan
 from .decision import AffinePlan
 from .levels import levels_used
-from .planner import Plan
+from .plan import Plan
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..ir.tensor import Affine, Contraction, TensorGraph, Vector
 from .levels import assign_levels, levels_used
-from .planner import Plan
+from .plan import Plan
 
 MOST = 12.0
 """Bits beyond which a value is so small beside what it is made of that nobody can mean it."""

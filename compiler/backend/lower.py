@@ -35,9 +35,9 @@ Seen = tuple[Schedule, Noise]
 
 
 def lower(graph: TensorGraph, sample: Sample, target: Target, limit: float = inf) -> Lowered | None:
-    """The model on the smallest ring whose simulated noise `target` accepts; None where it is clear
-    that it takes more than `limit` milliseconds: where that is so on a ring, no larger one is
-    looked at.
+    """The model on the smallest ring whose simulated noise `target` accepts, or on a larger one if
+    its values take several ciphertexts and it is quicker there; None where it is clear that it
+    takes more than `limit` milliseconds: where that is so on a ring, no larger one is looked at.
 
     Idle slots are given room for other noise than the simulated one; where no ring has that room,
     what the simulation itself calls for. Raises ParameterError where no ring is deep, large or
@@ -56,32 +56,54 @@ def lower(graph: TensorGraph, sample: Sample, target: Target, limit: float = inf
 
 
 def _lower(plans: Plans, spare_bits: int) -> Lowered | None:
-    """The model on the smallest ring that has a schedule which the target accepts; None where
-    what might do on a ring is slower than the limit."""
+    """The model on the smallest ring that has a schedule which the target accepts, or on a larger
+    one that is quicker; None where what might do on a ring is slower than the limit."""
     graph, target = plans.graph, plans.target
     refused: ParameterError | None = None
     for log_n in rings(target.engine, target.security):
         try:
-            made = _on_ring(plans, log_n, spare_bits)
+            made = _on_ring(plans, log_n, spare_bits, tidy=False)
+            if made is None and not plans.slower and plans.untidy(log_n):
+                made = _on_ring(plans, log_n, spare_bits, tidy=True)
         except ParameterError as problem:
             refused = problem
             continue
-        if made is not None or plans.slower:
-            return made
+        if made is not None:
+            return _on_larger(plans, log_n, made, spare_bits)
+        if plans.slower:
+            return None
     depth = len(plans.steps) - 1
     if refused is not None and depth <= deepest(target.engine):
         raise refused
     raise too_deep(graph, depth, target.engine)
 
 
-def _on_ring(plans: Plans, log_n: int, spare_bits: int) -> Lowered | None:
-    """The model with the cheapest schedule on the ring 2^log_n that the target accepts.
+def _on_larger(plans: Plans, log_n: int, made: Lowered, spare_bits: int) -> Lowered:
+    """The quicker of a model on the ring 2^log_n and one on the next larger ring, which is looked
+    at where values take several ciphertexts that might be one there."""
+    target, own = plans.target, plans.milliseconds(made)
+    if log_n + 1 not in rings(target.engine, target.security) or not plans.crowded(log_n):
+        return made
+    limit, plans.limit = plans.limit, own
+    try:
+        larger = _on_ring(plans, log_n + 1, spare_bits, tidy=False)
+    except ParameterError:
+        larger = None
+    plans.limit, plans.slower = limit, False
+    if larger is None or plans.milliseconds(larger) >= own:
+        return made
+    return _on_larger(plans, log_n + 1, larger, spare_bits)
+
+
+def _on_ring(plans: Plans, log_n: int, spare_bits: int, *, tidy: bool) -> Lowered | None:
+    """The model with the cheapest schedule on the ring 2^log_n that the target accepts, of a plan
+    that is made to be tidy or not.
 
     The most precise is tried first: what noise it makes says which of the others are worth trying.
     Raises ParameterError where there is no plan.
     """
     headroom = HEADROOM
-    known = plans.on_ring(log_n, headroom)
+    known = plans.on_ring(log_n, headroom, tidy=tidy)
     if known is None:
         return None
     offered = list(plans.offered(log_n, headroom, known))

@@ -11,7 +11,7 @@ import numpy as np
 from eer.runtime.errors import InternalError, ParameterError
 
 from ..cost import CostModel
-from ..ir.layout import Index, Layout
+from ..ir.layout import Layout
 from ..ir.tensor import Affine, Contraction, Core, Input, Node, Product, Readout, TensorGraph
 from .affine_planner import SLACK, best_plans
 from .affine_task import AffineTask
@@ -24,6 +24,7 @@ from .candidates import (
     replicated,
     single_copies,
     split_over_ciphers,
+    steep,
 )
 from .contraction import ContractionPlan, ContractionTask
 from .contraction_planner import contraction_plans
@@ -31,8 +32,9 @@ from .convolutions import channel_folds, pitched, spread
 from .decision import AffinePlan
 from .levels import assign_levels
 from .pattern import Pattern, explicit
+from .phases import Phases
+from .plan import Plan
 from .schedule import Rescaling
-from .vectors import Vectors
 
 FULL = 0.4
 """Share of slots in use above which a value that may stay where it lies does so."""
@@ -43,62 +45,15 @@ ROUNDING = 1 + 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """How hard to look: states kept, plans kept per family of patterns, covers computed per map."""
+    """How hard to look: states kept, plans kept per family of patterns, covers computed per map.
+
+    A `tidy` search leaves out what has parts of sums beside values that steep polynomials read.
+    """
 
     beam: int = 6
     keep: int = 2
     effort: int = 4
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """A plan for a whole graph: layouts of all values, a plan per affine map and contraction.
-
-    `levels` are the depths of all nodes, in products that remain; `rescaling` says which level of
-    ciphertexts that is. `layouts` has inputs where something other than an affine map reads them;
-    inputs of affine maps and contractions are packed for each of them (`packed`). `milliseconds`
-    is the predicted time of one run, encryption included. `vectors` are those of programs so far.
-    """
-
-    slots: int
-    levels: tuple[int, ...]
-    rescaling: Rescaling
-    layouts: dict[int, Layout]
-    affine: dict[int, AffinePlan]
-    milliseconds: float
-    contractions: dict[int, ContractionPlan] = field(default_factory=dict)
-    vectors: Vectors = field(default_factory=Vectors)
-
-    def output_parts(self, number: int, node: Node) -> Parts:
-        """Where the client finds the value of a node."""
-        made = self.affine.get(number) or self.contractions.get(number)
-        parts = None if made is None else made.parts
-        if isinstance(node.op, Readout):
-            cipher, slot = self.layouts[number].first(len(node.op.real))
-            read = [(node.op.real, 0), (node.op.imaginary, 1)]
-            each = [
-                (owner[e], cipher[e], slot[e], np.full(len(e), part))
-                for owner, part in read
-                for e in [np.flatnonzero(owner >= 0)]
-            ]
-            return Parts(*(np.concatenate(x) for x in zip(*each, strict=True)))
-        if parts is None:
-            element, (cipher, slot) = np.arange(node.size), self.layouts[number].first(node.size)
-        else:
-            cipher, slot = np.nonzero(parts >= 0)
-            element = parts[cipher, slot]
-        return Parts(element, cipher, slot, np.zeros_like(slot))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Parts:
-    """Parts [parts] whose sums by `element` are a value: the real part of slot `slot` of ciphertext
-    `cipher`, or its imaginary part where `imaginary` is 1."""
-
-    element: Index
-    cipher: Index
-    slot: Index
-    imaginary: Index
+    tidy: bool = False
 
 
 def plan_graph(
@@ -273,6 +228,8 @@ def _affine_plans(
         shown=not graph.users(number),
     )
 
+    phases = Phases.read(graph, number)
+
     def plans(chosen: AffineTask, most: float) -> list[AffinePlan]:
         choices = [
             (t, pattern)
@@ -280,6 +237,14 @@ def _affine_plans(
             if t is not None
             for pattern in _patterns(looking, number, node, state, t)
         ]
+        if phases is not None and partner(number, state.layouts, looking.groups) is None:
+            by_taps = chosen.by_taps(phases.shape, phases.elements.reshape(-1))
+            choices += [
+                (t, pattern)
+                for t in (chosen, chosen.prefolded(), by_taps)
+                if t is not None
+                for pattern in phases.patterns(state.slots)
+            ]
         search = looking.search
         return best_plans(choices, looking.cost, search.keep, search.effort, most)
 
@@ -368,8 +333,11 @@ def _patterns(
         yield from pitched(node.shape, layout, task.matrices[k])
         yield from spread(node.shape, layout, task.matrices[k])
         if layout.ciphers == 1:
+            if looking.search.tidy and steep(graph, number):
+                continue
             read = graph.nodes[node.operands[k]].shape
-            yield from channel_folds(node.shape, read, layout, task.matrices[k])
+            channels = next((d for d in read if d > 1), 1)
+            yield from channel_folds(node.shape, channels, layout, task.matrices[k])
 
 
 def _shown(graph: TensorGraph, number: int) -> bool:

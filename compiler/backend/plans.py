@@ -17,10 +17,12 @@ from ..cost import CostModel
 from ..ir.tensor import TensorGraph, Vector
 from .assemble import Lowered, Sample, Target, assemble, identified
 from .builder import COARSEST
+from .candidates import steep
 from .emit import emit
 from .gains import Gains
 from .parameters import drivable, schedules
-from .planner import Plan, plan_graph, takes_longer
+from .plan import Plan
+from .planner import plan_graph, takes_longer
 from .predict import predict
 from .prices import Prices
 from .refusals import batch_too_large
@@ -74,7 +76,8 @@ class Tried:
 
 @dataclass(slots=True, eq=False)
 class Plans:
-    """Plans for one graph, one on each ring, and how their models do on the sample.
+    """Plans for one graph, one on each ring, and how their models do on the sample; a tidy one as
+    well where it is asked for.
 
     The primes' sizes do not matter to a plan, and their number does so little that one is used for
     all schedules. `slower` says that what was left on some ring takes more than `limit`
@@ -87,7 +90,7 @@ class Plans:
     steps: tuple[Step, ...]
     values: Sequence[Vector]
     limit: float
-    found: dict[int, Known | ParameterError | None] = field(default_factory=dict)
+    found: dict[tuple[int, bool], Known | ParameterError | None] = field(default_factory=dict)
     slower: bool = False
 
     def road(self, log_n: int, headroom: int, known: Known) -> Road:
@@ -96,20 +99,35 @@ class Plans:
     def offered(self, log_n: int, headroom: int, known: Known) -> tuple[Schedule, ...]:
         return schedules(self.target.engine, self.road(log_n, headroom, known), known.prices)
 
-    def on_ring(self, log_n: int, headroom: int) -> Known | None:
+    def on_ring(self, log_n: int, headroom: int, *, tidy: bool) -> Known | None:
         """The plan on the ring 2^log_n; None where there are no schedules, or where it is clear
         before that all are slower than the limit. Raises ParameterError where there is no plan."""
-        if log_n not in self.found:
+        key = log_n, tidy
+        if key not in self.found:
             try:
-                self.found[log_n] = self._planned(log_n, headroom)
+                self.found[key] = self._planned(log_n, headroom, tidy)
             except ParameterError as problem:
-                self.found[log_n] = problem
-        known = self.found[log_n]
+                self.found[key] = problem
+        known = self.found[key]
         if isinstance(known, ParameterError):
             raise known
         return known
 
-    def _planned(self, log_n: int, headroom: int) -> Known | None:
+    def untidy(self, log_n: int) -> bool:
+        """Whether the plan on this ring has what a tidy one has not."""
+        known = self.found.get((log_n, False))
+        if not isinstance(known, Known):
+            return False
+        chosen = known.plan.affine.items()
+        return any(made.family == "channels" and steep(self.graph, n) for n, made in chosen)
+
+    def crowded(self, log_n: int) -> bool:
+        """Whether values take several ciphertexts on this ring."""
+        known = (self.found.get((log_n, tidy)) for tidy in (True, False))
+        plan = next((k.plan for k in known if isinstance(k, Known)), None)
+        return plan is not None and any(x.ciphers > 1 for x in plan.layouts.values())
+
+    def _planned(self, log_n: int, headroom: int, tidy: bool) -> Known | None:
         graph, target = self.graph, self.target
         cost = CostModel(log_n, target.costs)
         guessed = Prices.guessed(self.steps, cost)
@@ -129,7 +147,8 @@ class Plans:
                 self.slower = True
                 return None
         usual = next((s for s in offered if s.precision >= USUAL_PRECISION), offered[-1])
-        plan = plan_graph(graph, slots, cost, target.search, usual.rescaling)
+        search = replace(target.search, tidy=tidy)
+        plan = plan_graph(graph, slots, cost, search, usual.rescaling)
         eager = replace(plan, rescaling=Rescaling.eager(len(self.steps) - 1))
         prices = Prices.of(emit(graph, eager).program, cost)
         return Known(plan, prices, Gains.of(graph, self.values, plan))

@@ -32,7 +32,7 @@ def find_prefold(layout: Layout, matrix: csr_array) -> Prefold | None:
     Found where the elements of a group stand in the slots s + (subset sums of some strides) of a
     ciphertext, the same strides for every group; checked by folding random 64-bit numbers.
     """
-    groups, reduced = _equal_columns(matrix)
+    groups, reduced = equal_columns(matrix)
     if reduced is None:
         return None
     index = layout.index
@@ -56,7 +56,7 @@ def find_prefold(layout: Layout, matrix: csr_array) -> Prefold | None:
     return Prefold(strides, folded, reduced)
 
 
-def _equal_columns(matrix: csr_array) -> tuple[Index, csr_array | None]:
+def equal_columns(matrix: csr_array) -> tuple[Index, csr_array | None]:
     """(group of each column, or NOTHING for a column of zeros; matrix with a column per group).
 
     The matrix is None unless every group has the same size, a power of two above one.

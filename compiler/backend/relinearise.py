@@ -32,7 +32,7 @@ from eer.runtime.scales import assign_scales
 from ..cost import CostModel
 from ..ir.tensor import TensorGraph
 from .emit import Emitted, emit
-from .planner import Plan
+from .plan import Plan
 from .schedule import Schedule
 
 

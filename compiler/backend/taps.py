@@ -24,6 +24,10 @@ NOWHERE = -(1 << 30)
 LOOKS = (slice(-32, None), slice(32), slice(None))
 """Slots of a lane to look at: first those at the ring's ends, where most fails that does."""
 
+UNION = 4
+"""Taps of all phases together, at most, as a multiple of what one output reads: twice as many along
+each axis."""
+
 Lane = tuple[tuple[int, int], ...]
 """Taps that one slot of a window serves by rotations: (slots further on, tap), in order."""
 
@@ -35,7 +39,7 @@ class Taps:
 
     `pitches` are the elements from one position to the next along each axis of `space`;
     `weights[o, k]` is what output o reads with the k-th of `taps`, `used[k, o]` whether that is not
-    zero.
+    zero. Outputs are numbered by channel and position: `number[e]` is that of the matrix's row e.
     """
 
     space: tuple[int, ...]
@@ -44,30 +48,39 @@ class Taps:
     pitches: tuple[int, ...]
     weights: Slots
     used: NDArray[np.bool_]
+    number: Index
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], matrix: csr_array) -> Taps | None:
-        """Of a map to outputs of `shape` (channels, axes), or None where it is no convolution."""
+    def of(
+        cls, shape: tuple[int, ...], matrix: csr_array, order: Index | None = None
+    ) -> Taps | None:
+        """Of a map to outputs of `shape` (channels, axes), or None where it is no convolution.
+
+        With `order` the outputs by channel and position are those rows of the matrix; channels may
+        be phases, which read other taps each.
+        """
         space = tuple(d for d in shape[1:] if d > 1)
         positions = prod(space)
         if not space or shape[0] * positions != matrix.shape[0]:
             return None
+        number = np.arange(matrix.shape[0]) if order is None else np.argsort(order)
+        union = 1 if order is None else UNION
+        matrix = matrix if order is None else matrix[order]
         lowest = anchors(space, Layout(np.arange(matrix.shape[1])[None, :]), matrix)
         if lowest is None:
             return None
         counts = np.diff(matrix.indptr)
-        inner = int(np.argmax(counts[:positions]))
-        row = matrix.indices[matrix.indptr[inner] : matrix.indptr[inner + 1]]
-        taps = np.sort(row) - int(lowest[inner])
         rows = np.repeat(np.arange(len(counts)), counts)
         read = matrix.indices - lowest[rows % positions]
+        taps = np.unique(read)
         grid = lowest.reshape(space)
         pitches = tuple(int(np.diff(grid, axis=k).flat[0]) for k in range(len(space)))
-        if not np.isin(read, taps).all() or not all(pitches):
+        if len(taps) > union * counts.max() or not all(pitches):
             return None
         weights = np.zeros((len(counts), len(taps)), matrix.data.dtype)
         weights[rows, np.searchsorted(taps, read)] = matrix.data
-        return cls(space, lowest, taps, pitches, weights, np.ascontiguousarray(weights.T != 0))
+        used = np.ascontiguousarray(weights.T != 0)
+        return cls(space, lowest, taps, pitches, weights, used, number)
 
     def classes(self) -> list[dict[int, tuple[int, ...]]]:
         """Taps that lead to each other by pitches, and how many along each axis it takes from the
@@ -116,7 +129,8 @@ def pack_taps(taps: Taps, pattern: Pattern, matrix: csr_array) -> Packed | None:
     """
     if len(pattern.owner) > 1 or pattern.kind == "summed":
         return None
-    owner, rank, size = pattern.owner[0], ranks(pattern, 0), pattern.size
+    rank, size = ranks(pattern, 0), pattern.size
+    owner = np.where(pattern.owner[0] >= 0, taps.number[pattern.owner[0]], NOTHING)
     steps = _steps(owner, rank, taps.space)
     if steps is None:
         return None

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from eer.compiler.backend.affine_task import AffineTask
 from eer.compiler.backend.decision import AffinePlan
 from eer.compiler.backend.emit import Emitted, emit
-from eer.compiler.backend.planner import Plan
+from eer.compiler.backend.plan import Plan
 from eer.compiler.backend.schedule import Rescaling
 from eer.compiler.ir.layout import NOTHING, Index, Layout
 from eer.compiler.ir.tensor import Affine, Input, Node, Output, TensorGraph, Vector

@@ -11,7 +11,8 @@ from eer.compiler.backend.absorb import absorb
 from eer.compiler.backend.emit import Emitted, emit
 from eer.compiler.backend.gains import Gains
 from eer.compiler.backend.parameters import SEAL_RINGS, schedules
-from eer.compiler.backend.planner import Plan, Search, plan_graph
+from eer.compiler.backend.plan import Plan
+from eer.compiler.backend.planner import Search, plan_graph
 from eer.compiler.backend.prices import Prices
 from eer.compiler.backend.schedule import Rescaling, Schedule, Step
 from eer.compiler.backend.walks import Road

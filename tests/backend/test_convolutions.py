@@ -55,7 +55,7 @@ def test_folds_over_channels_are_right(data: st.DataObject) -> None:
     order = data.draw(st.sampled_from(orders(read)))
     layout = replicated_in(order, 512)
     case = Case((matrix,), (layout,), 512)
-    for pattern in channel_folds(shape, read, layout, matrix):
+    for pattern in channel_folds(shape, channels[0], layout, matrix):
         plan = plan_affine(case.task, pattern, COST, INF)
         assert plan is not None
         check_plan(case, plan)
@@ -66,7 +66,7 @@ def test_what_folds_over_channels_cost() -> None:
     matrix, positions = convolution(np.random.default_rng(0), (8, 16), 64, 5, 2)
     layout = replicated_in(np.arange(512), 4096)
     case = Case((matrix,), (layout,), 4096)
-    first = next(channel_folds((16, positions), (8, 64), layout, matrix))
+    first = next(channel_folds((16, positions), 8, layout, matrix))
     plan = plan_affine(case.task, first, COST, INF)
     assert plan is not None
     program = check_plan(case, plan)

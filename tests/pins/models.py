@@ -30,6 +30,15 @@ def t2(net: Net) -> str:
     return net.linear(pooled, 16, 3, "last")
 
 
+def pooled_cnn(net: Net) -> str:
+    """A 2-D CNN on [1, 28, 28] with squares, whose first pool folds phases."""
+    hidden = square(net, net.conv(net.input(1, 28, 28), 1, 4, 5, 5, pads=[2, 2, 2, 2]))
+    hidden = net("AveragePool", hidden, kernel_shape=[2, 2], strides=[2, 2])
+    hidden = square(net, net.conv(hidden, 4, 8, 5, 5))
+    pooled = net("Flatten", net("GlobalAveragePool", hidden))
+    return net.linear(pooled, 8, 3, "last")
+
+
 def silu_mlp(net: Net) -> str:
     """A smaller MLP with SiLU of degree 3."""
     hidden = net.silu(net.linear(net.input(24), 24, 32, "first"))
@@ -64,10 +73,11 @@ PINS: dict[str, Pin] = {
     "t1-batch-16": Pin(t1, _options(batch=16)),
     "t2": Pin(t2, _options()),
     "t2-batch-16": Pin(t2, _options(batch=16)),
+    "pooled-cnn": Pin(pooled_cnn, _options()),
     "silu-mlp": Pin(silu_mlp, _options(max_degree=3)),
     "wesad-mlp": Pin(wesad_mlp, _options()),
     "wesad-cnn": Pin(wesad_cnn, _options()),
 }
 
-SLOW = {"t2", "t2-batch-16", "wesad-cnn"}
+SLOW = {"t2", "t2-batch-16", "pooled-cnn", "wesad-cnn"}
 """Those that take more than some seconds."""
