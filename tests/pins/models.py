@@ -73,7 +73,7 @@ PINS: dict[str, Pin] = {
     "t1-batch-16": Pin(t1, _options(batch=16)),
     "t2": Pin(t2, _options()),
     "t2-batch-16": Pin(t2, _options(batch=16)),
-    "pooled-cnn": Pin(pooled_cnn, _options()),
+    "pooled-cnn": Pin(pooled_cnn, _options(tolerance=0.02)),
     "silu-mlp": Pin(silu_mlp, _options(max_degree=3)),
     "wesad-mlp": Pin(wesad_mlp, _options()),
     "wesad-cnn": Pin(wesad_cnn, _options()),
