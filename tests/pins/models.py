@@ -64,7 +64,8 @@ def square(net: Net, x: str) -> str:
 
 def _options(**given: object) -> Options:
     # As shipped: what was measured on this machine may lead to other plans.
-    return Options(costs="shipped", effort="low", tolerance=0.05, **given)  # type: ignore[arg-type]
+    usual: dict[str, object] = {"costs": "shipped", "effort": "low", "tolerance": 0.05}
+    return Options(**usual | given)  # type: ignore[arg-type]
 
 
 PINS: dict[str, Pin] = {
@@ -73,7 +74,7 @@ PINS: dict[str, Pin] = {
     "t1-batch-16": Pin(t1, _options(batch=16)),
     "t2": Pin(t2, _options()),
     "t2-batch-16": Pin(t2, _options(batch=16)),
-    "pooled-cnn": Pin(pooled_cnn, _options(tolerance=0.02)),
+    "pooled-cnn": Pin(pooled_cnn, _options(tolerance=0.2)),
     "silu-mlp": Pin(silu_mlp, _options(max_degree=3)),
     "wesad-mlp": Pin(wesad_mlp, _options()),
     "wesad-cnn": Pin(wesad_cnn, _options()),
