@@ -71,6 +71,9 @@ def export_torch(
         raise UsageError(
             "the example input has no batch axis", hint="give it the shape [batch, ...]"
         )
+    if {p.dtype for p in module.parameters()} == {torch.float64}:
+        # Data is in single precision: a module in double precision would not take it.
+        tensors = tuple(t.double() if t.is_floating_point() else t for t in tensors)
     names = {"input_names": input_names, "output_names": output_names}
     options = {"opset_version": opset_version, **names}
     with _quiet(), _evaluating(module):

@@ -72,16 +72,25 @@ def trace(
 
 
 def _arguments(module: Any, count: int) -> list[str] | None:
-    """The names of the forward method's first arguments, or None where some have no name."""
+    """The names of the forward method's first arguments, or None where some have no name. Those of
+    a TorchScript module are lost: they are "input", or "input_0" and so on."""
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    named = [n for n, p in signature(module.forward).parameters.items() if p.kind in kinds]
+    try:
+        arguments = signature(module.forward).parameters
+    except ValueError:
+        return _numbered("input", count)
+    named = [n for n, p in arguments.items() if p.kind in kinds]
     return named[:count] if len(named) >= count else None
 
 
 def _outputs(options: dict[str, Any], wanted: list[Any]) -> list[str]:
     if options["output_names"]:
         return list(options["output_names"])
-    return ["output"] if len(wanted) == 1 else [f"output_{k}" for k in range(len(wanted))]
+    return _numbered("output", len(wanted))
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name}_{k}" for k in range(count)]
 
 
 def _varied(torch: Any, rows: Any) -> Any:

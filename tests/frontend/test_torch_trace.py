@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -50,6 +52,27 @@ def test_names_of_a_trace(same: Same) -> None:
     assert [i.name for i in model.graph.input] == ["window"]
     assert [o.name for o in model.graph.output] == ["output"]
     assert graph.nodes[-1].origin.names[-1] == "/head/Gemm"
+
+
+def test_a_module_of_torchscript(same: Same, tmp_path: Path) -> None:
+    """As torch.jit.load reads it, without the code that it was made of."""
+    jit: Any = torch.jit
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = jit.trace(Named().eval(), torch.zeros(2, *Named.shape))
+        jit.save(traced, str(tmp_path / "model.pt"))
+        loaded = jit.load(str(tmp_path / "model.pt"))
+    model = export_torch(loaded, torch.zeros(1, *Named.shape))
+    assert by_trace(model)
+    assert [i.name for i in model.graph.input] == ["input"]
+    same(model)
+
+
+def test_a_module_in_double_precision(same: Same) -> None:
+    """Data is in single precision, as compile_model gives it."""
+    model = export_torch(Named().double(), torch.zeros(1, *Named.shape))
+    assert by_trace(model)
+    same(model)
 
 
 class Normed(nn.Module):
