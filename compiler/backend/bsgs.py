@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cost import CostModel
-from .terms import Reads
+from .terms import Reads, Shifts, distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,21 @@ def choose_split(
 
     All babies, all giants, and differences of two shifts are tried.
     """
-    sources = np.concatenate([r.sources for r in reads])
-    shifts = np.concatenate([r.shifts for r in reads])
-    strides = _candidates(np.unique(shifts), slots)[:, None]
+    ordered = [(r.sources, r.shifts, np.argsort(r.shifts)) for r in reads]
+    sources = np.concatenate([sources[order] for sources, _, order in ordered])
+    shifts = np.concatenate([shifts[order] for _, shifts, order in ordered])
+    strides = _candidates(distinct(shifts), slots)[:, None]
+    giants = shifts // strides
     outer = turns = np.zeros(len(strides), dtype=np.int64)
+    start = 0
     for own in reads:
         # In ascending order, as the shifts are.
-        giants = np.unique(own.shifts) // strides
-        sums = 1 + np.count_nonzero(np.diff(giants, axis=1), axis=1)
+        of_own = giants[:, start : start + len(own.shifts)]
+        sums = 1 + np.count_nonzero(of_own[:, 1:] != of_own[:, :-1], axis=1)
         outer = outer + sums
-        turns = turns + sums - (giants[:, 0] == 0)
-    babies = shifts % strides
+        turns = turns + sums - (of_own[:, 0] == 0)
+        start += len(own.shifts)
+    babies = shifts - giants * strides
     turned = _distinct(np.where(babies > 0, sources * slots + babies, -1))
     turned -= (babies == 0).any(axis=1)
     milliseconds = (
@@ -94,12 +98,12 @@ def choose_splits(
     return splits, SplitCost(turned, sum(found.giants for _, found in apart), milliseconds)
 
 
-def _candidates(shifts: NDArray[np.int32], slots: int) -> NDArray[np.int32]:
+def _candidates(shifts: Shifts, slots: int) -> Shifts:
     """Strides worth trying; `slots` means no giant at all, 1 no baby."""
     strides = {1, slots}
     if len(shifts) > 2:
         sample = shifts[:: max(1, len(shifts) // 24)]
-        differences = np.unique(np.abs(sample[:, None] - shifts[None, :]))
+        differences = distinct(np.abs(sample[:, None] - shifts[None, :]))
         strides |= {int(d) for d in differences[:: max(1, len(differences) // 96)] if d}
         strides |= {1 << k for k in range(1, slots.bit_length() - 1)}
     return np.array(sorted(strides), dtype=np.int32)

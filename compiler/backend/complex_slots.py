@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eer.runtime.program import Slots
 
-from .terms import Reads, Term
+from .terms import Reads, Shifts, Term, distinct
 
 TURNS = 10
 """Turns of a join that are compared, those that pair the most terms first."""
@@ -44,8 +43,6 @@ def two_by_two(sources: Sequence[int]) -> list[tuple[int, int]]:
     """Sources to join: one after the other, a last one with itself."""
     return [(s, (*sources, s)[k + 1]) for k, s in enumerate(sources) if k % 2 == 0]
 
-
-Shifts = NDArray[np.int32]
 
 Ciphers = Sequence[Sequence[Term]]
 """The terms of every output ciphertext."""
@@ -85,10 +82,12 @@ def _reads(reads: Reads, join: Join, slots: int) -> Reads:
     """Those of the terms that `joined` leaves."""
     first, second = (reads.shifts[reads.sources == s] for s in (join.first, join.second))
     if join.first != join.second:
-        shifts = np.union1d(first, (second - join.turn) % slots)
+        shifts = distinct(np.concatenate((first, (second - join.turn) % slots)))
     else:
-        partners = _partners(sorted(first.tolist()), join.turn, slots)
-        shifts = np.setdiff1d(first, sorted(set(partners.values()) - partners.keys()))
+        own = sorted(first.tolist())
+        partners = _partners(own, join.turn, slots)
+        gone = set(partners.values()) - partners.keys()
+        shifts = np.array([s for s in own if s not in gone], dtype=np.int32)
     kept = (reads.sources != join.first) & (reads.sources != join.second)
     sources = np.full(len(shifts), join.first, dtype=np.int32)
     return Reads(
@@ -119,7 +118,7 @@ def best_join(
     None where there are too few terms for a join to be of use.
     """
     reads = [Reads.of(terms) for terms in ciphers]
-    shifts = [np.unique(np.concatenate([r.shifts[r.sources == s] for r in reads])) for s in pair]
+    shifts = [distinct(np.concatenate([r.shifts[r.sources == s] for r in reads])) for s in pair]
     if not all(map(len, shifts)) or (pair[0] == pair[1] and len(shifts[0]) < FEWEST):
         return None
     turns = _turns(shifts[0], shifts[1], slots, alone=pair[0] == pair[1])

@@ -66,10 +66,11 @@ def make_fitter(
     that choice is made already.
     """
     best: Fitter | None = None
+    largest = _largest(function(samples.fit))
     for name, labels in _grains(shape):
         if grain not in (None, name):
             continue
-        fitter = _fitter(function, samples, name, labels, margin)
+        fitter = _fitter(function, samples, largest, name, labels, margin)
         if fitter is None:
             continue
         if best is None:
@@ -82,7 +83,7 @@ def make_fitter(
             best = fitter
     if best is None:
         raise InternalError(f"no polynomials of grain {grain} for a tensor of shape {shape}")
-    return _with_symmetry(best, function, samples, margin)
+    return _with_symmetry(best, function, samples, largest, margin)
 
 
 def _grains(shape: tuple[int, ...]) -> list[tuple[str, Labels]]:
@@ -99,14 +100,18 @@ def _grains(shape: tuple[int, ...]) -> list[tuple[str, Labels]]:
 
 
 def _with_symmetry(
-    fitter: Fitter, function: Callable[[Vector], Vector], samples: Samples, margin: float
+    fitter: Fitter,
+    function: Callable[[Vector], Vector],
+    samples: Samples,
+    largest: float,
+    margin: float,
 ) -> Fitter:
     """Use the activation's parity where the wider, symmetric intervals cost little accuracy."""
     parity = _parity(fitter, function)
     if parity is Parity.NONE:
         return fitter
     degree = PARITY_DEGREES[parity]
-    symmetric = _fitter(function, samples, fitter.grain, fitter.labels, margin, parity)
+    symmetric = _fitter(function, samples, largest, fitter.grain, fitter.labels, margin, parity)
     if symmetric is None or symmetric.rms(degree) > PARITY_LOSS * fitter.rms(degree):
         return fitter
     return replace(fitter, symmetric=symmetric)
@@ -128,21 +133,26 @@ def _parity(fitter: Fitter, function: Callable[[Vector], Vector]) -> Parity:
 def _fitter(
     function: Callable[[Vector], Vector],
     samples: Samples,
+    largest: float,
     grain: str,
     labels: Labels,
     margin: float,
     parity: Parity = Parity.NONE,
 ) -> Fitter | None:
-    """None where elements that would be pooled have different functions."""
+    """None where elements that would be pooled have different functions. `largest` is the size of
+    the largest value on the samples to fit."""
     low, high = _interval(samples.fit, labels, margin)
     if parity is not Parity.NONE:
         high = np.maximum(np.abs(low), np.abs(high))
         low = -high
-    low, high = _tamed(function, samples.fit, labels, low, high)
+    low, high = _tamed(function, largest, samples.fit, labels, low, high)
     center, radius = (low + high) / 2.0, (high - low) / 2.0
     with np.errstate(all="ignore"):
         at_nodes = function(center[labels] + radius[labels] * NODES[:, None])
-    at_nodes = _continued(at_nodes, function(np.clip(samples.fit, low[labels], high[labels])))
+    inside = np.clip(samples.fit, low[labels], high[labels])
+    if not np.array_equal(inside, samples.fit):
+        largest = _largest(function(inside))
+    at_nodes = _continued(at_nodes, largest)
     first = np.unique(labels, return_index=True)[1]
     targets = at_nodes[:, first]
     if len(first) < len(labels) and not np.allclose(at_nodes, targets[:, labels], atol=1e-9):
@@ -163,7 +173,12 @@ def _fitter(
 
 
 def _tamed(
-    function: Callable[[Vector], Vector], x: Vector, labels: Labels, low: Vector, high: Vector
+    function: Callable[[Vector], Vector],
+    largest: float,
+    x: Vector,
+    labels: Labels,
+    low: Vector,
+    high: Vector,
 ) -> tuple[Vector, Vector]:
     """The interval drawn back towards what was seen until the function is tame on it.
 
@@ -172,7 +187,7 @@ def _tamed(
     least, most = np.full(len(low), np.inf), np.full(len(low), -np.inf)
     np.minimum.at(least, labels, x.min(axis=0))
     np.maximum.at(most, labels, x.max(axis=0))
-    limit = WILDEST * max(float(np.abs(function(x)).max()), 1e-300)
+    limit = WILDEST * largest
     for _ in range(DRAWN_BACK):
         span = np.stack([low, high])[:, labels]
         with np.errstate(all="ignore"):
@@ -183,10 +198,13 @@ def _tamed(
     return low, high
 
 
-def _continued(values: Vector, seen: Vector) -> Vector:
+def _largest(values: Vector) -> float:
+    return max(float(np.abs(values).max()), 1e-300)
+
+
+def _continued(values: Vector, largest: float) -> Vector:
     """The values [nodes, n], those that are wild replaced by the nearest that is not, inwards."""
-    limit = WILDEST * max(float(np.abs(seen).max()), 1e-300)
-    tame = np.abs(values) <= limit
+    tame = np.abs(values) <= WILDEST * largest
     if tame.all():
         return values
     nodes = np.arange(len(values))[:, None]
