@@ -228,7 +228,8 @@ def _affine_plans(
         shown=not graph.users(number),
     )
 
-    phases = Phases.read(graph, number)
+    # Only the client lays a value out for phases that another map then reads at small shifts.
+    phases = Phases.read(graph, number) if None in task.layouts else None
 
     def plans(chosen: AffineTask, most: float) -> list[AffinePlan]:
         choices = [
