@@ -13,7 +13,7 @@ from .backend.planner import Search
 from .backend.predict import predict
 from .cost import CostModel
 
-QUICK = Search(beam=2, keep=1, effort=2)
+QUICK = Search(beam=3, keep=1, effort=2)
 """How hard to look for plans while batches are compared."""
 
 BEYOND = 2

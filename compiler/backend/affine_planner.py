@@ -22,7 +22,7 @@ SLACK = 1.5
 
 SAMPLED_WINDOWS = 40
 
-TAILORED = ("pitched", "spread", "channels")
+TAILORED = ("pitched", "spread", "strands", "channels")
 """Families of patterns that are made for a map, and what it reads."""
 
 
@@ -42,7 +42,7 @@ def plan_affine(
         pattern.strides,
         _method(task, pattern, chosen),
         pattern.family,
-        task.prefold_rotations + chosen.babies,
+        sum(p.rotations for p in task.prefolds.values()) + chosen.babies,
         chosen.giants,
         made.milliseconds,
         owner=made.owner,

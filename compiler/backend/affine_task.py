@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,8 +14,9 @@ from .cover import Source, read
 from .grids import in_grids
 from .packing import pack_for
 from .pattern import Pattern
-from .prefold import find_prefold
+from .prefold import Prefold, find_prefold
 from .sliding import Slider
+from .strands import strandings
 from .taps import Taps, pack_taps
 from .terms import Term
 
@@ -27,10 +29,10 @@ class AffineTask:
     """One affine map to plan: y = sum_k matrices[k] x_k, read at `level`, made at level `low`.
 
     `layouts[k]` is None where operand k is an input, which the client packs as we like.
-    `prefolds` are folds that have been applied to operands already: matrices and layouts are those
-    of the sums. `shown` says that only the client reads the result, `taps` that the input is to be
-    packed for them (`pack_taps`). `natural` has the packing of inputs that do have a layout, their
-    own order. `sliders` are those of its matrices, made when they are needed.
+    `prefolds` have been applied to operands already: matrices and layouts are those of the sums.
+    `shown` says that only the client reads the result, `taps` that the input is to be packed for
+    them (`pack_taps`). `natural` has the packing of inputs that do have a layout: their own order,
+    or grids. `sliders` are those of its matrices, made when they are needed.
     """
 
     matrices: tuple[csr_array, ...]
@@ -40,7 +42,7 @@ class AffineTask:
     slots: int
     shown: bool = False
     taps: Taps | None = None
-    prefolds: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    prefolds: dict[int, Prefold] = field(default_factory=dict)
     natural: dict[int, Index] = field(default_factory=dict)
     sliders: dict[int, Slider] = field(default_factory=dict)
 
@@ -62,11 +64,11 @@ class AffineTask:
     def prefolded(self) -> AffineTask | None:
         """The same map after every prefold that there is, or None where there is none."""
         matrices, layouts = list(self.matrices), list(self.layouts)
-        prefolds: dict[int, tuple[int, ...]] = {}
+        prefolds: dict[int, Prefold] = {}
         for k, layout in enumerate(self.layouts):
             found = None if layout is None else find_prefold(layout, self.matrices[k])
             if found is not None:
-                matrices[k], layouts[k], prefolds[k] = found.matrix, found.layout, found.strides
+                matrices[k], layouts[k], prefolds[k] = found.matrix, found.layout, found
         if not prefolds:
             return None
         return replace(
@@ -92,14 +94,20 @@ class AffineTask:
                 layouts[k] = Layout(natural[k])
         return replace(self, layouts=tuple(layouts), natural=natural, sliders={})
 
-    def in_grids(self, shape: tuple[int, ...]) -> AffineTask | None:
+    def in_grids(self, shape: tuple[int, ...]) -> Iterator[AffineTask]:
         """The same map with its input packed by the remainders of a convolution's stride, if it is
-        one of one input to outputs of `shape` (channels, axes)."""
-        task = self.by_taps(shape)
-        index = None if task is None or task.taps is None else in_grids(task.taps, self.slots)
-        if index is None:
-            return None
-        return replace(self, layouts=(Layout(index),), natural={0: index}, sliders={})
+        one of one input to outputs of `shape` (channels, axes): for them in one strand, and in two
+        or as many as they take."""
+        if self.layouts != (None,):
+            return
+        for strands in strandings(shape, self.matrices[0]):
+            rows = np.arange(len(strands.outputs))
+            taps = Taps.of(strands.shape, strands.matrix, rows)
+            index = None if taps is None else in_grids(taps, self.slots)
+            if index is not None:
+                yield replace(self, layouts=(Layout(index),), natural={0: index}, sliders={})
+                if strands.each > 1:
+                    return
 
     def by_taps(self, shape: tuple[int, ...], order: Index | None = None) -> AffineTask | None:
         """The same map with its input packed for rotations by taps, if it is a convolution of one
@@ -108,13 +116,8 @@ class AffineTask:
         taps = Taps.of(shape, self.matrices[0], order) if alone else None
         return None if taps is None else replace(self, taps=taps, sliders={})
 
-    @property
-    def prefold_rotations(self) -> int:
-        folded = ((len(strides), self.layouts[k]) for k, strides in self.prefolds.items())
-        return sum(n * layout.ciphers for n, layout in folded if layout is not None)
-
     def prefold_cost(self, cost: CostModel) -> float:
-        return self.prefold_rotations * (cost.rotate(self.level) + cost.add(self.level))
+        return sum(prefold.cost(self.level, cost) for prefold in self.prefolds.values())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

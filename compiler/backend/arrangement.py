@@ -13,7 +13,7 @@ from eer.runtime.program import Slots
 
 from ..cost import CostModel
 from ..ir.layout import NOTHING, Index
-from .bsgs import Split, choose_splits
+from .bsgs import Split, choose_split, choose_splits
 from .complex_slots import Ciphers, Join, best_join, joined, two_by_two
 from .decision import CipherPlan
 from .terms import Reads, Term
@@ -88,9 +88,10 @@ def arrange(
     drafts = (draft, _joined_by_client(draft, levels, slots, cost)) if real else (draft,)
     ways: list[Joining] = ["never"]
     if real:
-        ways.append("apart")
-    if real and len(draft.terms) > 1:
         ways.append("together")
+        # Those that read the same are joined alike.
+        if len({id(reads) for reads in Reads.of_all(draft.terms)}) > 1:
+            ways.append("apart")
     found = [
         made
         for chosen in drafts
@@ -105,7 +106,7 @@ def _joined_by_client(draft: Draft, levels: Levels, slots: int, cost: CostModel)
     """The same draft with two of the client's values in each slot, or None."""
 
     def price(reads: Sequence[Reads], _: Join) -> float:
-        return choose_splits(reads, slots, *levels, cost)[1].milliseconds
+        return choose_split(reads, slots, *levels, cost)[1].milliseconds
 
     joins = [Join(a, b, 0) for g in draft.groups for a, b in two_by_two(g) if a != b]
     terms = [list(t) for t in draft.terms]
@@ -166,7 +167,7 @@ def _arranged(
         left = [terms for _, (terms,) in each]
     if joining != "never" and not any(joins):
         return None
-    splits, found = choose_splits([Reads.of(t) for t in left], slots, *levels, cost)
+    splits, found = choose_splits(Reads.of_all(left), slots, *levels, cost)
     different = {join for made in joins for join in made}
     milliseconds = (
         sum(len(rows) for rows in draft.packed.values()) * cost.encrypt(levels[0])
@@ -196,7 +197,7 @@ def _joins(
     """Joins of the sources that the server has, and the terms of all `ciphers` with them."""
 
     def price(reads: Sequence[Reads], join: Join) -> float:
-        split = choose_splits(reads, slots, *levels, cost)[1]
+        split = choose_split(reads, slots, *levels, cost)[1]
         return split.milliseconds + _price(join, levels[0], cost)
 
     joins: list[Join] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,26 +46,27 @@ def choose_split(
 
     All babies, all giants, and differences of two shifts are tried.
     """
-    ordered = [(r.sources, r.shifts, np.argsort(r.shifts)) for r in reads]
+    different = _different(reads)
+    ordered = [(r.sources, r.shifts, np.argsort(r.shifts)) for r, _ in different]
     sources = np.concatenate([sources[order] for sources, _, order in ordered])
     shifts = np.concatenate([shifts[order] for _, shifts, order in ordered])
     strides = _candidates(distinct(shifts), slots)[:, None]
     giants = shifts // strides
     outer = turns = np.zeros(len(strides), dtype=np.int64)
     start = 0
-    for own in reads:
+    for own, times in different:
         # In ascending order, as the shifts are.
         of_own = giants[:, start : start + len(own.shifts)]
         sums = 1 + np.count_nonzero(of_own[:, 1:] != of_own[:, :-1], axis=1)
-        outer = outer + sums
-        turns = turns + sums - (of_own[:, 0] == 0)
+        outer = outer + times * sums
+        turns = turns + times * (sums - (of_own[:, 0] == 0))
         start += len(own.shifts)
     babies = shifts - giants * strides
     turned = _distinct(np.where(babies > 0, sources * slots + babies, -1))
     turned -= (babies == 0).any(axis=1)
     milliseconds = (
         turned * cost.rotate(level)
-        + len(shifts) * (cost.multiply_plain(level) + cost.add(level))
+        + sum(len(r.shifts) for r in reads) * (cost.multiply_plain(level) + cost.add(level))
         + outer * (cost.rescale(level) if low < level else 0.0)
         + turns * (cost.rotate(low) + cost.add(low))
     )
@@ -83,19 +85,29 @@ def choose_splits(
     common, shared = choose_split(reads, slots, level, low, cost)
     if len(reads) == 1:
         return [common], shared
-    apart = [choose_split([own], slots, level, low, cost) for own in reads]
-    splits = [split for split, _ in apart]
-    babies = {
-        (int(source), split.baby(int(shift)))
-        for own, split in zip(reads, splits, strict=True)
-        for source, shift in zip(own.sources, own.shifts, strict=True)
-    }
-    turned = sum(baby > 0 for _, baby in babies)
-    saved = sum(found.babies for _, found in apart) - turned
-    milliseconds = sum(found.milliseconds for _, found in apart) - saved * cost.rotate(level)
+    different = _different(reads)
+    apart = {id(own): choose_split([own], slots, level, low, cost) for own, _ in different}
+    strides = [apart[id(own)][0].stride for own, _ in different]
+    babies = np.concatenate(
+        [
+            np.where(own.shifts % stride, own.sources * slots + own.shifts % stride, -1)
+            for (own, _), stride in zip(different, strides, strict=True)
+        ]
+    )
+    each = [apart[id(own)] for own in reads]
+    turned = int(np.count_nonzero(distinct(babies) >= 0))
+    saved = sum(found.babies for _, found in each) - turned
+    milliseconds = sum(found.milliseconds for _, found in each) - saved * cost.rotate(level)
     if milliseconds >= shared.milliseconds:
         return [common] * len(reads), shared
-    return splits, SplitCost(turned, sum(found.giants for _, found in apart), milliseconds)
+    giants = sum(found.giants for _, found in each)
+    return [split for split, _ in each], SplitCost(turned, giants, milliseconds)
+
+
+def _different(reads: Sequence[Reads]) -> list[tuple[Reads, int]]:
+    """Each object of `reads` once, and how often it is there."""
+    counts = Counter(map(id, reads))
+    return [(own, counts[number]) for number, own in {id(own): own for own in reads}.items()]
 
 
 def _candidates(shifts: Shifts, slots: int) -> Shifts:

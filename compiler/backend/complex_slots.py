@@ -117,15 +117,24 @@ def best_join(
     `price` is that of what the terms read with a join.
     None where there are too few terms for a join to be of use.
     """
-    reads = [Reads.of(terms) for terms in ciphers]
-    shifts = [distinct(np.concatenate([r.shifts[r.sources == s] for r in reads])) for s in pair]
+    reads = Reads.of_all(ciphers)
+    different = {id(r): r for r in reads}
+    shifts = [
+        distinct(np.concatenate([r.shifts[r.sources == s] for r in different.values()]))
+        for s in pair
+    ]
     if not all(map(len, shifts)) or (pair[0] == pair[1] and len(shifts[0]) < FEWEST):
         return None
     turns = _turns(shifts[0], shifts[1], slots, alone=pair[0] == pair[1])
     joins = [Join(*pair, turn) for turn in turns]
     if not joins:
         return None
-    best = min(joins, key=lambda join: price([_reads(r, join, slots) for r in reads], join))
+
+    def priced(join: Join) -> float:
+        left = {number: _reads(r, join, slots) for number, r in different.items()}
+        return price([left[id(r)] for r in reads], join)
+
+    best = min(joins, key=priced)
     return best, [joined(terms, best, slots) for terms in ciphers]
 
 

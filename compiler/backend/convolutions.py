@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from ..ir.layout import NOTHING, Index, Layout, period_of
 from .pattern import Pattern, explicit, scattered
+from .strands import Strands, strandings
 
 MAX_STEPS = 3
 """Distances between output channels to try for one input layout."""
@@ -46,27 +47,42 @@ def spread(shape: tuple[int, ...], layout: Layout, matrix: csr_array) -> Iterato
     """Outputs placed where their inputs are, in as many ciphertexts as it takes.
 
     The channels of a ciphertext lie so far apart that rotations which bring the inputs of one bring
-    those of many: those of another ciphertext in the same places, for the same rotations. `shape`
-    is (channels, axes).
+    those of many: those of another ciphertext in the same places, for the same rotations.
+
+    Then in strands, which lie in different ciphertexts, for maps further on that read every other
+    position or sums of neighbours: in two, or as many as positions need to have room. `shape` is
+    (channels, axes).
     """
-    axes = [d for d in shape if d > 1]
-    if not 2 <= len(axes) <= 3 or int(np.prod(axes)) != matrix.shape[0]:
-        return
-    anchor = anchors(tuple(axes[1:]), layout, matrix)
+    for strands in strandings(shape, matrix):
+        target = _spread(strands, layout)
+        if target is not None:
+            split = f", {strands.each} strands" * (strands.each > 1)
+            label = f"{len(target)} ciphertexts{split}"
+            yield replace(explicit(target, label), family="strands" if split else "spread")
+            if split:
+                return
+
+
+def _spread(strands: Strands, layout: Layout) -> Index | None:
+    """A target [ciphertexts, slots], or None where positions do not lie so or have no room."""
+    axes = strands.shape
+    anchor = anchors(axes[1:], layout, strands.matrix) if len(axes) <= 3 else None
     if anchor is None:
-        return
+        return None
     # Positions at the ring's end would be no affine function for the maps that follow.
     anchor -= min(0, int(anchor.min()))
-    starts = _alike(anchor % layout.slots, axes[0], layout, matrix)
+    starts = _alike(anchor % layout.slots, strands.channels, layout, strands.matrix)
     if not starts:
-        return
-    ciphers = -(-axes[0] // len(starts))
-    target = np.full((ciphers, layout.slots), NOTHING, dtype=np.int64)
-    for channel in range(axes[0]):
-        cipher, place = divmod(channel, len(starts))
-        target[cipher, starts[place]] = channel * len(anchor) + np.arange(len(anchor))
-    label = f"{ciphers} ciphertexts, {len(starts)} channels each"
-    yield replace(explicit(target, label), family="spread")
+        return None
+    outputs = strands.outputs.reshape(-1, strands.channels, len(anchor))
+    rows: list[Index] = []
+    for strand in outputs:
+        for first in range(0, len(strand), len(starts)):
+            row = np.full(layout.slots, NOTHING, dtype=np.int64)
+            for start, own in zip(starts, strand[first : first + len(starts)], strict=False):
+                row[start] = own
+            rows.append(row)
+    return np.array(rows)
 
 
 def _alike(anchor: Index, channels: int, layout: Layout, matrix: csr_array) -> list[Index]:

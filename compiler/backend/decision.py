@@ -12,6 +12,7 @@ from eer.runtime.program import Slots
 from ..ir.layout import NOTHING, Index, Layout
 from .bsgs import Split
 from .complex_slots import Join
+from .prefold import Prefold
 from .terms import Term
 
 
@@ -54,7 +55,7 @@ class RunnerUp:
 class AffinePlan:
     """How an affine map is carried out.
 
-    `prefolds[k]` are the strides by which operand k is folded before anything else.
+    `prefolds[k]` is how operand k is summed up before anything else.
 
     `packed[k]` is the client's packing [ciphertexts, slots] for operand k, where that is an input,
     `imaginary[k]` what stands in its slots' imaginary parts, where there is anything. With
@@ -70,7 +71,7 @@ class AffinePlan:
 
     layout: Layout
     packed: dict[int, Index]
-    prefolds: dict[int, tuple[int, ...]]
+    prefolds: dict[int, Prefold]
     ciphers: tuple[CipherPlan, ...]
     strides: tuple[int, ...]
     method: str

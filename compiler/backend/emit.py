@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from eer.runtime.program import Program, Slots, Vector
 
@@ -15,6 +16,7 @@ from .contraction import ContractionPlan
 from .decision import AffinePlan
 from .levels import levels_used
 from .plan import Plan
+from .prefold import Prefold
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,9 +78,9 @@ def emit(graph: TensorGraph, plan: Plan) -> Emitted:
             case Affine(_, bias):
                 affine = plan.affine[number]
                 sources = [
-                    builder.folded(value, affine.prefolds.get(k, ()))
+                    value
                     for k, operand in enumerate(reads)
-                    for value in operand
+                    for value in _prefolded(builder, operand, affine.prefolds.get(k))
                 ]
                 values[number] = _affine(builder, affine, sources, bias)
             case Core(scheme):
@@ -152,6 +154,15 @@ def _input_ciphers(graph: TensorGraph, plan: Plan) -> list[_Wanted]:
         if n in plan.layouts
     ]
     return sorted(wanted, key=lambda w: graph.inputs.index(w.node))
+
+
+def _prefolded(
+    builder: Builder, values: Sequence[Value], prefold: Prefold | None
+) -> Sequence[Value]:
+    if prefold is None:
+        return values
+    sums = [reduce(builder.add, (values[c] for c in ciphers)) for ciphers in prefold.sums]
+    return [builder.folded(value, prefold.strides) for value in sums]
 
 
 def _affine(

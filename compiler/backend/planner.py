@@ -256,8 +256,9 @@ def _affine_plans(
     # are worth, or more than are allowed.
     most = min([limit, *(SLACK * made.milliseconds for made in found)])
     found = [*found, *plans(task.in_natural_order(), most)]
-    in_grids = task.in_grids(node.shape)
-    return found if in_grids is None else [*found, *plans(in_grids, most)]
+    for in_grids in task.in_grids(node.shape):
+        found += plans(in_grids, most)
+    return found
 
 
 def _contractions(

@@ -11,49 +11,80 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
+from ..cost import CostModel
 from ..ir.layout import NOTHING, Index, Layout
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefold:
-    """Rotations by `strides`, each added to what is there, take `layout` to that of the sums.
+    """Sums of ciphertexts, those of each of `sums`, and then rotations by `strides`, each added to
+    what is there, take `layout` to that of the sums.
 
     `matrix` [m, sums] maps the sums.
     """
 
+    sums: tuple[tuple[int, ...], ...]
     strides: tuple[int, ...]
     layout: Layout
     matrix: csr_array
+
+    def cost(self, level: int, cost: CostModel) -> float:
+        """Milliseconds."""
+        added = sum(len(ciphers) - 1 for ciphers in self.sums)
+        return added * cost.add(level) + self.rotations * (cost.rotate(level) + cost.add(level))
+
+    @property
+    def rotations(self) -> int:
+        return len(self.strides) * len(self.sums)
 
 
 def find_prefold(layout: Layout, matrix: csr_array) -> Prefold | None:
     """The prefold that sums all equally weighted elements, or None where there is none.
 
-    Found where the elements of a group stand in the slots s + (subset sums of some strides) of a
-    ciphertext, the same strides for every group; checked by folding random 64-bit numbers.
+    Found where the elements of a group stand in the slots s + (subset sums of some strides) of as
+    many ciphertexts, the same strides for every group; checked by adding random 64-bit numbers.
     """
     groups, reduced = equal_columns(matrix)
     if reduced is None:
         return None
-    index = layout.index
-    held = index[(index == np.flatnonzero(groups == 0)[0]).any(axis=1)]
-    strides = _strides(held[0], groups) if len(held) else None
-    if strides is None:
+    sums = _sums(layout, groups)
+    if sums is None:
+        return None
+    members = np.flatnonzero(groups == 0)
+    first = next(row for row in layout.index if np.isin(members, row).any())
+    strides = _strides(first, members[np.isin(members, first)])
+    if strides is None or len(sums[0]) << len(strides) != len(members):
         return None
     count = reduced.shape[1]
     tags = np.random.default_rng(0).integers(1, 1 << 63, len(groups), dtype=np.uint64)
     wanted = np.zeros(count, dtype=np.uint64)
-    members = groups >= 0
-    np.add.at(wanted, groups[members], tags[members])
-    sums = np.where(index >= 0, tags[np.maximum(index, 0)], np.uint64(0))
-    for stride in strides:
-        sums = sums + np.roll(sums, -stride, axis=1)
+    read = groups >= 0
+    np.add.at(wanted, groups[read], tags[read])
+    each = np.where(layout.index >= 0, tags[np.maximum(layout.index, 0)], np.uint64(0))
+    found = np.array([each[list(ciphers)].sum(axis=0, dtype=np.uint64) for ciphers in sums])
+    for step in strides:
+        found = found + np.roll(found, -step, axis=1)
     order = np.argsort(wanted)
-    nearest = order[np.minimum(np.searchsorted(wanted[order], sums), count - 1)]
-    folded = Layout(np.where(wanted[nearest] == sums, nearest, NOTHING))
+    nearest = order[np.minimum(np.searchsorted(wanted[order], found), count - 1)]
+    folded = Layout(np.where(wanted[nearest] == found, nearest, NOTHING))
     if not folded.holds(count):
         return None
-    return Prefold(strides, folded, reduced)
+    return Prefold(sums, strides, folded, reduced)
+
+
+def _sums(layout: Layout, groups: Index) -> tuple[tuple[int, ...], ...] | None:
+    """Ciphertexts that hold elements of the same groups, as many in each sum; None where others
+    do."""
+    held = np.zeros((layout.ciphers, int(groups.max()) + 1), dtype=bool)
+    for cipher, index in enumerate(layout.index):
+        own = groups[index[index >= 0]]
+        held[cipher, own[own >= 0]] = True
+    together: dict[bytes, list[int]] = {}
+    for number, row in enumerate(held):
+        if row.any():
+            together.setdefault(row.tobytes(), []).append(number)
+    sums = tuple(tuple(ciphers) for ciphers in together.values())
+    return sums if len({len(ciphers) for ciphers in sums}) == 1 else None
 
 
 def equal_columns(matrix: csr_array) -> tuple[Index, csr_array | None]:
@@ -85,19 +116,13 @@ def equal_columns(matrix: csr_array) -> tuple[Index, csr_array | None]:
     return groups, csr_array(columns[:, first])
 
 
-def _strides(index: Index, groups: Index) -> tuple[int, ...] | None:
-    """Strides whose subset sums are the offsets of the first group's elements in the ring."""
-    members = np.flatnonzero(groups == 0)
-    nearest = np.flatnonzero(index == members[0])
-    if not len(nearest):
-        return None
+def _strides(index: Index, members: Index) -> tuple[int, ...] | None:
+    """Strides whose subset sums are the offsets of elements that stand in the ring."""
     slots = len(index)
-    start = int(nearest[0])
+    start = int(np.flatnonzero(index == members[0])[0])
     offsets = []
     for element in members:
         places = np.flatnonzero(index == element)
-        if not len(places):
-            return None
         away = (places - start) % slots
         offsets.append(int(away.min()))
     rest = sorted(offsets)

@@ -57,6 +57,13 @@ class Reads:
         sources = np.fromiter((t.source for t in terms), np.int32, len(terms))
         return cls(sources, np.fromiter((t.shift for t in terms), np.int32, len(terms)))
 
+    @classmethod
+    def of_all(cls, ciphers: Sequence[Sequence[Term]]) -> list[Reads]:
+        """Of the terms of each ciphertext: the same object where they read the same."""
+        same: dict[bytes, Reads] = {}
+        each = (cls.of(terms) for terms in ciphers)
+        return [same.setdefault(r.sources.tobytes() + r.shifts.tobytes(), r) for r in each]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Terms:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from eer.compiler.backend.affine_planner import plan_affine
 from eer.compiler.backend.affine_task import AffineTask
@@ -22,7 +23,7 @@ from tests.backend.conv_maps import Convolution, convolutions
 
 COST = CostModel(13)
 INF = float("inf")
-SLOTS = st.sampled_from([32, 64, 256, 1024])
+SLOTS = st.sampled_from([4, 32, 64, 256, 1024])
 
 
 def plans(task: AffineTask, shape: tuple[int, ...]) -> Iterator[AffinePlan]:
@@ -42,9 +43,9 @@ def plans(task: AffineTask, shape: tuple[int, ...]) -> Iterator[AffinePlan]:
 def test_inputs_in_grids_are_right(conv: Convolution, slots: int) -> None:
     """Whatever the stride, the padding, the dilation and the groups, in whatever ciphertexts."""
     case = Case((conv.matrix(),), (None,), slots)
-    task = case.task.in_grids(conv.shape)
-    for plan in () if task is None else plans(task, conv.shape):
-        check_plan(case, plan)
+    for task in case.task.in_grids(conv.shape):
+        for plan in plans(task, conv.shape):
+            check_plan(case, plan)
 
 
 @settings(max_examples=40, deadline=None)
@@ -61,8 +62,8 @@ def test_a_convolution_reads_what_another_spread_out(data: st.DataObject, slots:
         again.padding,
         groups=again.groups,
     )
-    task = Case((first.matrix(),), (None,), slots).task.in_grids(first.shape)
-    for made in () if task is None else plans(task, first.shape):
+    tasks = Case((first.matrix(),), (None,), slots).task.in_grids(first.shape)
+    for made in (plan for task in tasks for plan in plans(task, first.shape)):
         case = Case((second.matrix(),), (made.layout,), slots)
         for plan in plans(case.task, second.shape):
             check_plan(case, plan)
@@ -80,9 +81,8 @@ def test_as_many_ciphertexts_as_it_takes() -> None:
         index = in_grids(taps, slots)
         assert index is not None
         assert len(index) == 512 // slots
-        task = AffineTask((matrix,), (None,), LEVEL, LEVEL - 1, slots).in_grids(conv.shape)
-        assert task is not None
-        (plan,) = plans(task, conv.shape)
+        task = next(AffineTask((matrix,), (None,), LEVEL, LEVEL - 1, slots).in_grids(conv.shape))
+        plan, *_ = plans(task, conv.shape)
         assert (plan.inputs, plan.layout.ciphers) == (inputs, outputs)
         # Four shifts of each grid, for two of them at once; the same for every ciphertext.
         assert plan.products == outputs * 16
@@ -115,11 +115,28 @@ def test_channels_lie_where_the_same_rotations_serve_them(channels: int) -> None
     taps and of the grids, however many outputs there are."""
     conv = Convolution(4, (16,), channels, 3, 1, 1)
     case = Case((conv.matrix(),), (Layout(np.arange(64)[None, :]),), 64)
-    (plan,) = plans(case.task, conv.shape)
+    plan, *_ = plans(case.task, conv.shape)
     assert plan.layout.ciphers == -(-channels // 4)
     places = {(t.source, t.shift) for c in plan.ciphers for t in c.terms}
     assert len(places) <= 12
     check_plan(case, plan)
+
+
+def test_every_other_position_is_a_channel_of_its_own() -> None:
+    """With so few slots that positions would not fit one ciphertext; and sums of neighbours are
+    then sums of ciphertexts."""
+    conv = Convolution(2, (16,), 3, 3, 1, 1)
+    matrix = conv.matrix()
+    (task,) = Case((matrix,), (None,), 8).task.in_grids(conv.shape)
+    (made,) = plans(task, conv.shape)
+    assert made.layout.index[:2].tolist() == [[*range(0, 16, 2)], [*range(16, 32, 2)]]
+    pool = csr_array(np.kron(np.eye(24), np.ones((1, 2))))
+    case = Case((pool,), (made.layout,), 8)
+    summed = case.task.prefolded()
+    assert summed is not None
+    assert summed.prefolds[0].sums == ((0, 3), (1, 4), (2, 5))
+    for plan in plans(case.task, (3, 8)):
+        check_plan(case, plan)
 
 
 def test_only_convolutions_are_spread() -> None:
@@ -127,4 +144,4 @@ def test_only_convolutions_are_spread() -> None:
     layout = Layout(np.arange(64)[None, :])
     assert not list(spread((128,), layout, matrix))
     assert not list(spread((2, 32), layout, matrix))
-    assert Case((matrix,), (None,), 64).task.in_grids((128,)) is None
+    assert not list(Case((matrix,), (None,), 64).task.in_grids((128,)))

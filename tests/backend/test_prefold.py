@@ -81,13 +81,26 @@ def test_there_is_none_where_weights_or_groups_differ() -> None:
 
 
 def test_sums_are_taken_in_several_ciphertexts_at_once() -> None:
-    """But not of elements that lie in different ones."""
     found = find_prefold(Layout(np.arange(16).reshape(2, 8)), pooled(16, 2, 3))
     assert found is not None
     assert found.strides == (1,)
     assert found.layout.index[:, ::2].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert found.sums == ((0,), (1,))
+
+
+def test_sums_are_taken_across_ciphertexts() -> None:
+    """Of pairs in different ones, and of pairs of pairs; not where only some lie so."""
     across = np.arange(16).reshape(8, 2).T
-    assert find_prefold(Layout(across), pooled(16, 2, 3)) is None
+    found = find_prefold(Layout(across), pooled(16, 2, 3))
+    assert found is not None
+    assert (found.sums, found.strides) == (((0, 1),), ())
+    assert found.layout.index.tolist() == [list(range(8))]
+    found = find_prefold(Layout(across), pooled(16, 4, 3))
+    assert found is not None
+    assert (found.sums, found.strides, found.rotations) == (((0, 1),), (1,), 1)
+    mixed = across.copy()
+    mixed[:, 6:] = [[12, 13], [14, 15]]
+    assert find_prefold(Layout(mixed), pooled(16, 2, 3)) is None
 
 
 @settings(max_examples=100, deadline=None)

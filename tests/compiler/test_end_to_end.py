@@ -76,12 +76,13 @@ def test_batches_share_a_ciphertext() -> None:
     np.testing.assert_allclose(answers(compiled, windows[:40], "seal"), polynomial, atol=0.02)
 
 
-def test_batches_of_convolutions_take_several_ciphertexts() -> None:
-    """128 windows to a message leave too few slots for the outputs of the first convolution."""
+@pytest.mark.parametrize(("batch", "how"), [(128, "ciphertexts"), (512, "strands")])
+def test_batches_of_convolutions_take_several_ciphertexts(batch: int, how: str) -> None:
+    """Slots are too few for the outputs of the first convolution, or even of one channel."""
     model, windows = make("deep conv1d")
-    compiled = compile_model(model, windows, Options(batch=128, tolerance=0.05))
+    compiled = compile_model(model, windows, Options(batch=batch, tolerance=0.05))
     first, *_ = (x for x in compiled.report["layers"] if x["kind"] == "affine")
-    assert "ciphertexts" in first["method"]
+    assert how in first["method"]
     polynomial = compiled.plaintext(windows)[compiled.client.outputs[0].name]
     np.testing.assert_allclose(answers(compiled, windows, "clear"), polynomial, atol=1e-6)
     np.testing.assert_allclose(answers(compiled, windows, "seal"), polynomial, atol=0.05)
