@@ -14,7 +14,7 @@ from .cover import Source, read
 from .grids import in_grids
 from .packing import pack_for
 from .pattern import Pattern
-from .prefold import Prefold, find_prefold
+from .prefold import Columns, Prefold, equal_columns, find_prefold
 from .sliding import Slider
 from .strands import strandings
 from .taps import Taps, pack_taps
@@ -32,7 +32,8 @@ class AffineTask:
     `prefolds` have been applied to operands already: matrices and layouts are those of the sums.
     `shown` says that only the client reads the result, `taps` that the input is to be packed for
     them (`pack_taps`). `natural` has the packing of inputs that do have a layout: their own order,
-    or grids. `sliders` are those of its matrices, made when they are needed.
+    or grids. `sliders` are those of its matrices, `columns` the equal ones among their columns,
+    both found when they are needed.
     """
 
     matrices: tuple[csr_array, ...]
@@ -45,6 +46,7 @@ class AffineTask:
     prefolds: dict[int, Prefold] = field(default_factory=dict)
     natural: dict[int, Index] = field(default_factory=dict)
     sliders: dict[int, Slider] = field(default_factory=dict)
+    columns: dict[int, Columns] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
@@ -66,7 +68,11 @@ class AffineTask:
         matrices, layouts = list(self.matrices), list(self.layouts)
         prefolds: dict[int, Prefold] = {}
         for k, layout in enumerate(self.layouts):
-            found = None if layout is None else find_prefold(layout, self.matrices[k])
+            if layout is None:
+                continue
+            if k not in self.columns:
+                self.columns[k] = equal_columns(self.matrices[k])
+            found = find_prefold(layout, *self.columns[k])
             if found is not None:
                 matrices[k], layouts[k], prefolds[k] = found.matrix, found.layout, found
         if not prefolds:
@@ -77,6 +83,7 @@ class AffineTask:
             layouts=tuple(layouts),
             prefolds=prefolds,
             sliders={},
+            columns={},
         )
 
     def in_natural_order(self) -> AffineTask:

@@ -18,6 +18,9 @@ Vector = NDArray[np.float64]
 BLOCK = 1 << 15
 """Slots times shifts to look at in one go: what this takes stays in a processor's cache."""
 
+MANY = 2
+"""Share of all slots, as its inverse, from which on it is quicker to look at all."""
+
 SCANNED = 1 << 12
 
 
@@ -33,7 +36,7 @@ class Wanted:
 class Seen:
     """What a ciphertext rotated by `shift` shows of new pairs: `gain` different ones.
 
-    `pairs` are their numbers, one for each of the slots `at` (by their position in the windows).
+    `pairs` are their numbers, one for each of the slots `at`.
     """
 
     shift: int
@@ -68,10 +71,14 @@ class Pairs:
         rows = np.arange(len(starts)) * self._columns
         self._row = np.repeat(rows, np.diff(self._starts))
         self._order = np.repeat(rows, counts) + columns
-        self._uncovered = np.zeros(len(starts) * self._columns, dtype=bool)
+        # The last row is for slots of no window.
+        self._uncovered = np.zeros((len(starts) + 1) * self._columns, dtype=bool)
         self._uncovered[self._order] = True
+        self._row_of = np.full(self._slots, len(starts) * self._columns)
+        self._row_of[self._at] = self._row
         self._place = np.zeros(len(self._uncovered), dtype=np.int32)
         self._next = self._first = 0
+        self._all = np.arange(self._slots)
         self.missing = len(self._order)
 
     def __len__(self) -> int:
@@ -88,13 +95,20 @@ class Pairs:
         """The shift with the most new pairs, of equal ones that which most slots see as new, the
         first of those."""
         at, row = self._at[self._first :], self._row[self._first :]
+        if MANY * len(at) > self._slots:
+            # Of most slots, all are read one after the other.
+            at, row = self._all, self._row_of
         best = Seen(int(shifts[0]), 0, at[:0], at[:0])
         numbers = np.empty((len(shifts), len(at)), dtype=np.int64)
         new = np.empty(numbers.shape, dtype=bool)
         for part in _blocks(len(shifts), len(at)):
             own = numbers[part]
-            ring.take(at + shifts[part, None], out=own, mode="clip")
-            own += row
+            if at is self._all:
+                for shift, numbered in zip(shifts[part].tolist(), own, strict=True):
+                    np.add(ring[shift : shift + self._slots], row, out=numbered)
+            else:
+                ring.take(at + shifts[part, None], out=own, mode="clip")
+                own += row
             self._uncovered.take(own, out=new[part], mode="clip")
         counts = [np.count_nonzero(seen) for seen in new]
         for k in sorted(range(len(counts)), key=counts.__getitem__, reverse=True):
@@ -105,7 +119,7 @@ class Pairs:
             once = self._first_of_each(pairs)
             gain = int(np.count_nonzero(once))
             if gain > best.gain:
-                best = Seen(int(shifts[k]), gain, held[once] + self._first, pairs[once])
+                best = Seen(int(shifts[k]), gain, at[held[once]], pairs[once])
         return best
 
     def _first_of_each(self, pairs: Index) -> NDArray[np.bool_]:
@@ -146,7 +160,7 @@ class Pairs:
         start = 0
         for seen in taken:
             mask = np.zeros(self._slots, weights.dtype)
-            mask[self._at[seen.at]] = weights[start : start + seen.gain]
+            mask[seen.at] = weights[start : start + seen.gain]
             masks.append(mask)
             start += seen.gain
         return masks

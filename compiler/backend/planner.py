@@ -34,6 +34,7 @@ from .levels import assign_levels
 from .pattern import Pattern, explicit
 from .phases import Phases
 from .plan import Plan
+from .prefold import Columns
 from .schedule import Rescaling
 
 FULL = 0.4
@@ -115,7 +116,7 @@ class _Looking:
     comes after each node takes at least.
 
     Of affine maps those are known that take no more than so many milliseconds. `replicas` are
-    patterns by the shape of what they replicate.
+    patterns by the shape of what they replicate, `columns` equal ones of the matrices of each node.
     """
 
     graph: TensorGraph
@@ -126,6 +127,7 @@ class _Looking:
     affine: dict[tuple[int, bytes], tuple[float, list[AffinePlan]]] = field(default_factory=dict)
     contractions: dict[tuple[int, bytes], list[ContractionPlan]] = field(default_factory=dict)
     replicas: dict[tuple[int, ...], list[Pattern]] = field(default_factory=dict)
+    columns: dict[int, dict[int, Columns]] = field(default_factory=dict)
 
 
 def _best(looking: _Looking, start: Plan, beam: int, limit: float) -> Plan | int:
@@ -226,15 +228,17 @@ def _affine_plans(
         *levels,
         state.slots,
         shown=not graph.users(number),
+        columns=looking.columns.setdefault(number, {}),
     )
 
     # Only the client lays a value out for phases that another map then reads at small shifts.
     phases = Phases.read(graph, number) if None in task.layouts else None
 
     def plans(chosen: AffineTask, most: float) -> list[AffinePlan]:
+        prefolded = chosen.prefolded()
         choices = [
             (t, pattern)
-            for t in (chosen, chosen.prefolded(), chosen.by_taps(node.shape))
+            for t in (chosen, prefolded, chosen.by_taps(node.shape))
             if t is not None
             for pattern in _patterns(looking, number, node, state, t)
         ]
@@ -242,7 +246,7 @@ def _affine_plans(
             by_taps = chosen.by_taps(phases.shape, phases.elements.reshape(-1))
             choices += [
                 (t, pattern)
-                for t in (chosen, chosen.prefolded(), by_taps)
+                for t in (chosen, prefolded, by_taps)
                 if t is not None
                 for pattern in phases.patterns(state.slots)
             ]

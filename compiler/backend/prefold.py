@@ -38,13 +38,18 @@ class Prefold:
         return len(self.strides) * len(self.sums)
 
 
-def find_prefold(layout: Layout, matrix: csr_array) -> Prefold | None:
-    """The prefold that sums all equally weighted elements, or None where there is none.
+Columns = tuple[Index, csr_array | None]
+"""The group of each column of a matrix, or NOTHING for a column of zeros, and the matrix with a
+column per group: None unless every group has the same size, a power of two above one."""
+
+
+def find_prefold(layout: Layout, groups: Index, reduced: csr_array | None) -> Prefold | None:
+    """The prefold that sums all equally weighted elements, the `equal_columns` of a map, or None
+    where there is none.
 
     Found where the elements of a group stand in the slots s + (subset sums of some strides) of as
     many ciphertexts, the same strides for every group; checked by adding random 64-bit numbers.
     """
-    groups, reduced = equal_columns(matrix)
     if reduced is None:
         return None
     sums = _sums(layout, groups)
@@ -87,11 +92,8 @@ def _sums(layout: Layout, groups: Index) -> tuple[tuple[int, ...], ...] | None:
     return sums if len({len(ciphers) for ciphers in sums}) == 1 else None
 
 
-def equal_columns(matrix: csr_array) -> tuple[Index, csr_array | None]:
-    """(group of each column, or NOTHING for a column of zeros; matrix with a column per group).
-
-    The matrix is None unless every group has the same size, a power of two above one.
-    """
+def equal_columns(matrix: csr_array) -> Columns:
+    """Which columns are the same."""
     columns = matrix.tocsc()
     columns.sort_indices()
     # Exports fold constants in float32: equal weights may differ in their last bits.

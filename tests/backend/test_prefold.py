@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from eer.compiler.backend.prefold import find_prefold
+from eer.compiler.backend.prefold import equal_columns, find_prefold
 from eer.compiler.ir.layout import NOTHING, Layout
 from eer.compiler.ir.tensor import Vector
 from tests.backend.affine import random_layout
@@ -21,7 +21,7 @@ def pooled(length: int, width: int, rows: int, seed: int = 0) -> csr_array:
 
 def check(layout: Layout, matrix: csr_array, seed: int = 0) -> bool:
     """Whether there is a prefold; that it is right is asserted, whatever stands elsewhere."""
-    found = find_prefold(layout, matrix)
+    found = find_prefold(layout, *equal_columns(matrix))
     if found is None:
         return False
     rng = np.random.default_rng(seed)
@@ -41,7 +41,7 @@ def check(layout: Layout, matrix: csr_array, seed: int = 0) -> bool:
 
 def test_a_pool_is_summed_first() -> None:
     layout = Layout(np.tile(np.arange(16), 4)[None, :])
-    found = find_prefold(layout, pooled(16, 4, 3))
+    found = find_prefold(layout, *equal_columns(pooled(16, 4, 3)))
     assert found is not None
     assert sorted(found.strides) == [1, 2]
     assert found.matrix.shape == (3, 4)
@@ -56,7 +56,7 @@ def test_a_pool_of_two_axes_is_summed_along_both() -> None:
     for window, members in enumerate(grid):
         dense[:, members] = weights[:, [window]]
     layout = Layout(np.tile(np.arange(64), 2)[None, :])
-    found = find_prefold(layout, csr_array(dense))
+    found = find_prefold(layout, *equal_columns(csr_array(dense)))
     assert found is not None
     assert sorted(found.strides) == [1, 8]
     assert check(layout, csr_array(dense))
@@ -66,7 +66,7 @@ def test_weights_that_float32_rounded_apart_are_equal() -> None:
     matrix = pooled(8, 2, 3)
     matrix.data[::2] *= 1 + 1e-9
     layout = Layout(np.arange(8)[None, :])
-    found = find_prefold(layout, matrix)
+    found = find_prefold(layout, *equal_columns(matrix))
     assert found is not None
     np.testing.assert_allclose(np.repeat(found.matrix.toarray(), 2, axis=1), matrix.toarray(), 1e-8)
 
@@ -75,13 +75,13 @@ def test_there_is_none_where_weights_or_groups_differ() -> None:
     layout = Layout(np.arange(12)[None, :])
     different = pooled(12, 2, 3)
     different.data[5] += 0.1
-    assert find_prefold(layout, different) is None
-    assert find_prefold(layout, pooled(12, 3, 2)) is None
-    assert find_prefold(layout, csr_array(np.eye(12))) is None
+    assert find_prefold(layout, *equal_columns(different)) is None
+    assert find_prefold(layout, *equal_columns(pooled(12, 3, 2))) is None
+    assert find_prefold(layout, *equal_columns(csr_array(np.eye(12)))) is None
 
 
 def test_sums_are_taken_in_several_ciphertexts_at_once() -> None:
-    found = find_prefold(Layout(np.arange(16).reshape(2, 8)), pooled(16, 2, 3))
+    found = find_prefold(Layout(np.arange(16).reshape(2, 8)), *equal_columns(pooled(16, 2, 3)))
     assert found is not None
     assert found.strides == (1,)
     assert found.layout.index[:, ::2].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
@@ -91,16 +91,16 @@ def test_sums_are_taken_in_several_ciphertexts_at_once() -> None:
 def test_sums_are_taken_across_ciphertexts() -> None:
     """Of pairs in different ones, and of pairs of pairs; not where only some lie so."""
     across = np.arange(16).reshape(8, 2).T
-    found = find_prefold(Layout(across), pooled(16, 2, 3))
+    found = find_prefold(Layout(across), *equal_columns(pooled(16, 2, 3)))
     assert found is not None
     assert (found.sums, found.strides) == (((0, 1),), ())
     assert found.layout.index.tolist() == [list(range(8))]
-    found = find_prefold(Layout(across), pooled(16, 4, 3))
+    found = find_prefold(Layout(across), *equal_columns(pooled(16, 4, 3)))
     assert found is not None
     assert (found.sums, found.strides, found.rotations) == (((0, 1),), (1,), 1)
     mixed = across.copy()
     mixed[:, 6:] = [[12, 13], [14, 15]]
-    assert find_prefold(Layout(mixed), pooled(16, 2, 3)) is None
+    assert find_prefold(Layout(mixed), *equal_columns(pooled(16, 2, 3))) is None
 
 
 @settings(max_examples=100, deadline=None)
