@@ -1,9 +1,10 @@
-"""How many windows share a ciphertext: the most windows per second, by prediction."""
+"""How many windows share a ciphertext: as many as bring more windows per second, by prediction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import log2
 from typing import TypeVar
 
 from eer.runtime.errors import ParameterError
@@ -15,6 +16,10 @@ from .cost import CostModel
 
 QUICK = Search(beam=3, keep=1, effort=2)
 """How hard to look for plans while batches are compared."""
+
+WORTH = 1.15
+"""Times the windows per second that twice the batch has to bring: for less, nobody waits nearly twice
+as long for an answer."""
 
 BEYOND = 2
 """Batches that are tried after one that brought no gain, before the search ends."""
@@ -31,18 +36,24 @@ class BatchTrial:
     milliseconds: float
     windows_per_second: float
 
+    @property
+    def worth(self) -> float:
+        """Windows per second, less what each doubling of the batch has to bring."""
+        return self.windows_per_second / WORTH ** log2(self.batch)
+
 
 def choose_batch(
     lower: Callable[[Target], tuple[Result, Lowered]], target: Target
 ) -> tuple[tuple[Result, Lowered], tuple[BatchTrial, ...]]:
-    """Lower for the batch with the most predicted windows per second; all trials, in order.
+    """Lower for the largest batch whose predicted windows per second are worth it (WORTH); all
+    trials, in order.
 
-    Batches are powers of two. The first that has no plan, or the second in a row that brings
-    nothing, ends the search: a larger batch leaves each window fewer slots, never more.
+    Batches are powers of two. The first that has no plan, or the second in a row that is not worth
+    it, ends the search: a larger batch leaves each window fewer slots, never more.
     """
     trials: list[BatchTrial] = []
-    batch, best = 1, 1
-    while sum(t.batch > best for t in trials) < BEYOND:
+    batch, best = 1, 0
+    while len(trials) - best <= BEYOND:
         try:
             _, lowered = lower(replace(target, batch=batch, search=QUICK))
         except ParameterError:
@@ -50,11 +61,12 @@ def choose_batch(
                 raise
             break
         trials.append(_trial(lowered, batch, target))
-        best = max(trials, key=lambda t: t.windows_per_second).batch
+        if trials[-1].worth >= trials[best].worth:
+            best = len(trials) - 1
         if lowered.client.is_step:
             break
         batch *= 2
-    return lower(replace(target, batch=best)), tuple(trials)
+    return lower(replace(target, batch=trials[best].batch)), tuple(trials)
 
 
 def _trial(lowered: Lowered, batch: int, target: Target) -> BatchTrial:
