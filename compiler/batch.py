@@ -18,8 +18,8 @@ QUICK = Search(beam=3, keep=1, effort=2)
 """How hard to look for plans while batches are compared."""
 
 WORTH = 1.15
-"""Times the windows per second that twice the batch has to bring: for less, nobody waits nearly twice
-as long for an answer."""
+"""Times the windows per second that twice the batch has to bring: for less, nobody waits nearly
+twice as long for an answer."""
 
 BEYOND = 2
 """Batches that are tried after one that brought no gain, before the search ends."""
@@ -39,7 +39,7 @@ class BatchTrial:
     @property
     def worth(self) -> float:
         """Windows per second, less what each doubling of the batch has to bring."""
-        return self.windows_per_second / WORTH ** log2(self.batch)
+        return self.windows_per_second / float(WORTH ** log2(self.batch))
 
 
 def choose_batch(

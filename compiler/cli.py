@@ -102,8 +102,8 @@ def compile_command(
         str,
         typer.Option(
             metavar="K|auto",
-            help="Windows that share one ciphertext: a power of two, or auto for the most windows "
-            "per second.",
+            help="Windows that share one ciphertext: a power of two, or auto for as many as bring "
+            "more windows per second.",
         ),
     ] = str(_DEFAULTS.batch),
     labels: Annotated[
