@@ -60,6 +60,14 @@ def _cnn2() -> nn.Module:
     )
 
 
+def _pooled_cnn2() -> nn.Module:
+    """Its first pool folds phases."""
+    first, second = nn.Conv2d(1, 4, 5, padding=2), nn.Conv2d(4, 8, 3)
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    middle = nn.Sequential(first, Square(), nn.AvgPool2d(2), second, Square())
+    return nn.Sequential(middle, pool, nn.Linear(8, 3))
+
+
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear": (lambda: nn.Linear(8, 3), (8,)),
     "square": (lambda: _mlp(Square), (8,)),
@@ -71,6 +79,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "conv1d": (_cnn1, (2, 12)),
     "deep conv1d": (_deep_cnn1, (2, 32)),
     "conv2d": (_cnn2, (1, 8, 8)),
+    "pooled conv2d": (_pooled_cnn2, (1, 20, 20)),
     "residual": (Residual, (6,)),
     "gate": (Gate, (6,)),
 }
