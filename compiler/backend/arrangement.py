@@ -167,8 +167,9 @@ def _arranged(
         left = [terms for _, (terms,) in each]
     if joining != "never" and not any(joins):
         return None
-    splits, found = choose_splits(Reads.of_all(left), slots, *levels, cost)
     different = {join for made in joins for join in made}
+    read = _told_apart(left, joins, draft.sources)
+    splits, found = choose_splits(Reads.of_all(read), slots, *levels, cost)
     milliseconds = (
         sum(len(rows) for rows in draft.packed.values()) * cost.encrypt(levels[0])
         + found.milliseconds
@@ -189,6 +190,21 @@ def _arranged(
         found.giants,
         milliseconds,
     )
+
+
+def _told_apart(ciphers: Ciphers, joins: Sequence[tuple[Join, ...]], sources: int) -> Ciphers:
+    """The same terms with numbers of their own for what is joined, each join another: ciphertexts
+    share rotations only of what is the same in both."""
+    if all(made == joins[0] for made in joins):
+        return ciphers
+    number = {
+        join: sources + n for n, join in enumerate(dict.fromkeys(j for c in joins for j in c))
+    }
+    own = [{join.first: number[join] for join in made} for made in joins]
+    return [
+        [replace(t, source=new.get(t.source, t.source)) for t in terms]
+        for terms, new in zip(ciphers, own, strict=True)
+    ]
 
 
 def _joins(
