@@ -14,8 +14,9 @@ from .backend.planner import Search
 from .backend.predict import predict
 from .cost import CostModel
 
-QUICK = Search(beam=3, keep=1, effort=2)
-"""How hard to look for plans while batches are compared."""
+QUICK = Search(beam=3, keep=1, effort=2, larger=False)
+"""How hard to look for plans while batches are compared. On a larger ring a batch has the slots of
+a smaller one that was tried."""
 
 WORTH = 1.15
 """Times the windows per second that twice the batch has to bring: for less, nobody waits nearly

@@ -82,7 +82,9 @@ def _on_larger(plans: Plans, log_n: int, made: Lowered, spare_bits: int) -> Lowe
     """The quicker of a model on the ring 2^log_n and one on the next larger ring, which is looked
     at where values take several ciphertexts that might be one there."""
     target, own = plans.target, plans.milliseconds(made)
-    if log_n + 1 not in rings(target.engine, target.security) or not plans.crowded(log_n):
+    if log_n + 1 not in rings(target.engine, target.security):
+        return made
+    if not target.search.larger or not plans.crowded(log_n):
         return made
     limit, plans.limit = plans.limit, own
     try:

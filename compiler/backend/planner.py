@@ -49,12 +49,14 @@ class Search:
     """How hard to look: states kept, plans kept per family of patterns, covers computed per map.
 
     A `tidy` search leaves out what has parts of sums beside values that steep polynomials read.
+    With `larger`, rings are looked at that are larger than they need to be.
     """
 
     beam: int = 6
     keep: int = 2
     effort: int = 4
     tidy: bool = False
+    larger: bool = True
 
 
 def plan_graph(
