@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..ir.layout import NOTHING, Index, Layout
+from ..ir.layout import NOTHING, Index, Layout, power_of_two
 from ..ir.tensor import Core, TensorGraph
 from .pattern import Pattern, coset_fold, explicit, scattered, sliding_fold, summed, windows_from
 
@@ -29,7 +29,7 @@ def orders(shape: tuple[int, ...]) -> list[Index]:
     cube = flat.reshape(axes)
     last = np.moveaxis(cube, 0, -1)
     found = [flat, last.reshape(-1)]
-    spare = _power_of_two(axes[0]) - axes[0]
+    spare = power_of_two(axes[0]) - axes[0]
     if spare:
         widths = [(0, 0)] * (last.ndim - 1) + [(0, spare)]
         found.append(np.pad(last, widths, constant_values=NOTHING).reshape(-1))
@@ -43,8 +43,8 @@ def replicated(order: Index, slots: int, family: str) -> Iterator[Pattern]:
     folds = 0
     while slots >> folds >= size:
         period = slots >> folds
-        copies = period // _power_of_two(size)
-        padded = np.full(_power_of_two(size), NOTHING, dtype=np.int64)
+        copies = period // power_of_two(size)
+        padded = np.full(power_of_two(size), NOTHING, dtype=np.int64)
         padded[:size] = order
         coset = coset_fold(np.tile(padded, copies), slots, folds)
         yield replace(coset, family=f"coset {family}")
@@ -176,7 +176,3 @@ def steep(graph: TensorGraph, number: int) -> bool:
     slots, which need not stay in the interval that they are made for."""
     readers = (graph.nodes[u].op for u in graph.users(number))
     return any(isinstance(op, Core) and op.plan.degree > 2 for op in readers)
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from ..ir.layout import NOTHING, Index
+from ..ir.layout import NOTHING, Index, power_of_two
 from .taps import Taps
 
 
@@ -32,10 +32,10 @@ def in_grids(taps: Taps, slots: int) -> Index | None:
     lowest = np.min([places.min(axis=0) for places, _ in found], axis=0)
     together = [(places - lowest, elements) for places, elements in found]
     apart = [(places - places.min(axis=0), elements) for places, elements in found]
-    found = min(together, apart, key=lambda grids: _power_of_two(prod(_extents(grids))))
+    found = min(together, apart, key=lambda grids: power_of_two(prod(_extents(grids))))
     extents = _extents(found)
-    pitch = _power_of_two(prod(extents))
-    each = min(slots // pitch, _power_of_two(len(found)))
+    pitch = power_of_two(prod(extents))
+    each = min(slots // pitch, power_of_two(len(found)))
     if not each:
         return None
     index = np.full((-(-len(found) // each), pitch * each), NOTHING, dtype=np.int64)
@@ -48,7 +48,3 @@ def in_grids(taps: Taps, slots: int) -> Index | None:
 def _extents(grids: Sequence[tuple[Index, Index]]) -> tuple[int, ...]:
     """Along each axis, of the places of all of them."""
     return tuple((np.max([places.max(axis=0) for places, _ in grids], axis=0) + 1).tolist())
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..ir.layout import NOTHING, Index
+from ..ir.layout import NOTHING, Index, power_of_two
 from ..ir.tensor import Affine, Core, TensorGraph
 from .pattern import Pattern, coset_fold
 from .prefold import equal_columns
@@ -73,7 +73,7 @@ class Phases:
         """Phases one after another, channels and positions padded to powers of two each."""
         phases, channels, *space = self.elements.shape
         cube = self.elements.reshape(phases, channels, prod(space))
-        spare = [(0, 0), *((0, _power_of_two(n) - n) for n in cube.shape[1:])]
+        spare = [(0, 0), *((0, power_of_two(n) - n) for n in cube.shape[1:])]
         for name, axes in (("", (0, 1, 2)), (" channels last", (0, 2, 1))):
             order = np.pad(cube, spare, constant_values=NOTHING).transpose(axes).reshape(-1)
             folds = 0
@@ -83,7 +83,3 @@ class Phases:
                 label = f"{phases} phases{name}, {made.label}"
                 yield replace(made, family=f"phases{name}", label=label)
                 folds += 1
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()

@@ -64,3 +64,8 @@ def period_of(index: Index) -> int:
     while period % 2 == 0 and (index[: period // 2] == index[period // 2 : period]).all():
         period //= 2
     return period
+
+
+def power_of_two(n: int) -> int:
+    """The smallest one that is not below n."""
+    return 1 << (n - 1).bit_length()
